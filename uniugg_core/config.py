@@ -49,6 +49,7 @@ class EncoderConfig:
     registers: int = 4  # (radio)
     summary_tokens: tuple[int, ...] = (0, 1, 2)  # CLS tokens concatenated into the summary (radio)
     rope_base: float = 100.0  # (croco)
+    final_norm: bool = False  # LayerNorm after the last block (radio checkpoints that carry one; croco always has it)
     image_mean: tuple[float, float, float] = CLIP_MEAN
     image_std: tuple[float, float, float] = CLIP_STD
 

@@ -1,0 +1,166 @@
+"""Spatial decoder: features of two views to pointmaps, confidences, colours and descriptors, all in camera r's frame.
+
+1. Project the features of both views with one shared MLP, and embed them to the decoder's width.
+2. Two branches with their own weights exchange information in every block; both read the same snapshot of the
+   layer before.
+3. Normalise the last layer, and read each view out with its own head.
+
+Shape letters: B batch, N tokens, D encoder width, E decoder width, H W pixels, h w token grid, P patch side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..config import DecoderConfig
+from ..errors import ErrorCode, UniuggError
+from ..pointmaps import confidence, decode_points
+from .heads import ViewHead
+from .layers import NORM_EPS, Attention, CrossAttention, Mlp, Rope, Rope2d
+
+__all__ = ["SpatialDecoder", "ViewOutput"]
+
+
+@dataclass(frozen=True)
+class ViewOutput:
+    """Per pixel of one view, float32 whatever the network's precision.
+
+    Attributes:
+        points: (B, H, W, 3) in the reference camera's frame.
+        confidence: (B, H, W), greater than 1.
+        colors: (B, H, W, 3) RGB in [0, 1], or None without a colour head.
+        descriptors: (B, H, W, 24) of unit length, or None if not asked for.
+        descriptor_confidence: (B, H, W), positive, or None if not asked for.
+    """
+
+    points: Tensor
+    confidence: Tensor
+    colors: Tensor | None
+    descriptors: Tensor | None
+    descriptor_confidence: Tensor | None
+
+
+class DecoderBlock(nn.Module):
+    """Self-attention, attention to the other view, MLP; each behind its own norm."""
+
+    def __init__(self, width: int, heads: int, mlp_ratio: float) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps=NORM_EPS)
+        self.attn = Attention(width, heads)
+        self.norm2 = nn.LayerNorm(width, eps=NORM_EPS)
+        self.norm_context = nn.LayerNorm(width, eps=NORM_EPS)
+        self.cross_attn = CrossAttention(width, heads)
+        self.norm3 = nn.LayerNorm(width, eps=NORM_EPS)
+        self.mlp = Mlp(width, round(width * mlp_ratio))
+
+    def forward(self, x_BNE: Tensor, other_BNE: Tensor, rope: Rope) -> Tensor:
+        """(B, N, E) of this view and of the other -> (B, N, E)."""
+        x_BNE = x_BNE + self.attn(self.norm1(x_BNE), rope)
+        x_BNE = x_BNE + self.cross_attn(self.norm2(x_BNE), self.norm_context(other_BNE), rope, rope)
+        return x_BNE + self.mlp(self.norm3(x_BNE))
+
+
+class SpatialDecoder(nn.Module):
+    """Projector, two-branch decoder and heads (UniUGG's spatial decoder; without projector and colours, MASt3R's).
+
+    Args:
+        config: sizes.
+        encoder_width: D, width of the features it takes.
+        patch: P, pixels per token side of its outputs.
+    """
+
+    def __init__(self, config: DecoderConfig, encoder_width: int, patch: int) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder_width = encoder_width
+        self.patch = patch
+        self.projector = (
+            nn.Sequential(nn.Linear(encoder_width, encoder_width), nn.GELU(), nn.Linear(encoder_width, encoder_width))
+            if config.projector
+            else nn.Identity()
+        )
+        self.embed = nn.Linear(encoder_width, config.width)
+        self.blocks_a = self._branch()
+        self.blocks_b = self._branch()
+        self.norm = nn.LayerNorm(config.width, eps=NORM_EPS)
+        self.head_a = ViewHead(config, encoder_width, patch)
+        self.head_b = ViewHead(config, encoder_width, patch)
+        self.rope = Rope2d(config.width // config.heads, config.rope_base)
+
+    def _branch(self) -> nn.ModuleList:
+        config = self.config
+        return nn.ModuleList(DecoderBlock(config.width, config.heads, config.mlp_ratio) for _ in range(config.depth))
+
+    def forward(
+        self, reference: Tensor, target: Tensor, grid: tuple[int, int], *, with_descriptors: bool = True
+    ) -> tuple[ViewOutput, ViewOutput]:
+        """Decodes a pair.
+
+        Args:
+            reference: (B, h w, D) features of view r, whose camera frame the points are in.
+            target: (B, h w, D) features of view v.
+            grid: (h, w).
+            with_descriptors: False skips the local-feature MLPs, a fifth of the work.
+
+        Returns:
+            The outputs of view r and of view v, maps of (h P, w P) pixels.
+
+        Raises:
+            UniuggError: REQUEST_INVALID if the features are not of that shape.
+        """
+        self._check(reference, target, grid)
+        layers_a, layers_b = self.tokens(reference, target, grid)
+        return (
+            _finish(*self.head_a(layers_a, grid, with_descriptors=with_descriptors)),
+            _finish(*self.head_b(layers_b, grid, with_descriptors=with_descriptors)),
+        )
+
+    def tokens(self, reference: Tensor, target: Tensor, grid: tuple[int, int]) -> tuple[list[Tensor], list[Tensor]]:
+        """What the heads read: per view [projector output (B, N, D), block 1, ..., normalised last block (B, N, E)]."""
+        projected_a, projected_b = self.projector(reference), self.projector(target)
+        a_BNE, b_BNE = self.embed(projected_a), self.embed(projected_b)
+        rope = self.rope(grid, a_BNE.device)
+        layers_a, layers_b = [projected_a], [projected_b]
+        for block_a, block_b in zip(self.blocks_a, self.blocks_b):
+            a_BNE, b_BNE = block_a(a_BNE, b_BNE, rope), block_b(b_BNE, a_BNE, rope)
+            layers_a.append(a_BNE)
+            layers_b.append(b_BNE)
+        layers_a[-1], layers_b[-1] = self.norm(a_BNE), self.norm(b_BNE)
+        return layers_a, layers_b
+
+    def _check(self, reference: Tensor, target: Tensor, grid: tuple[int, int]) -> None:
+        for name, features in (("reference", reference), ("target", target)):
+            if features.dim() != 3 or tuple(features.shape[1:]) != (grid[0] * grid[1], self.encoder_width):
+                raise UniuggError(
+                    ErrorCode.REQUEST_INVALID,
+                    f"{name} features are {tuple(features.shape)}, expected "
+                    f"(B, {grid[0] * grid[1]}, {self.encoder_width}) for a grid of {grid[0]} x {grid[1]}",
+                )
+        if reference.shape[0] != target.shape[0]:
+            raise UniuggError(
+                ErrorCode.REQUEST_INVALID,
+                f"{reference.shape[0]} reference pictures, but {target.shape[0]} target pictures",
+            )
+
+
+def _finish(raw_points: Tensor, raw_colors: Tensor | None, raw_local: Tensor | None) -> ViewOutput:
+    """Raw maps (B, C, H, W) to values; in float32, since points and confidences are exponentials."""
+    raw_points = raw_points.float().permute(0, 2, 3, 1)
+    colors = descriptors = descriptor_confidence = None
+    if raw_colors is not None:
+        colors = torch.sigmoid(raw_colors.float().permute(0, 2, 3, 1))
+    if raw_local is not None:
+        raw_local = raw_local.float().permute(0, 2, 3, 1)
+        descriptors = F.normalize(raw_local[..., :-1], dim=-1)
+        descriptor_confidence = torch.exp(raw_local[..., -1])
+    return ViewOutput(
+        points=decode_points(raw_points[..., :3]),
+        confidence=confidence(raw_points[..., 3]),
+        colors=colors,
+        descriptors=descriptors,
+        descriptor_confidence=descriptor_confidence,
+    )
