@@ -1,0 +1,94 @@
+"""Pointmaps: pictures whose pixels hold points, how the heads parameterise them, and pinhole geometry on tensors.
+
+Shapes: B batch, H W pixels, ... any further axes. Points are in metres; K is in pixels, pixel centres at integers.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .errors import ErrorCode, UniuggError
+
+__all__ = [
+    "confidence",
+    "decode_points",
+    "encode_points",
+    "inverse_transform",
+    "project",
+    "transform_points",
+    "unproject",
+]
+
+_TINY = 1e-8
+
+
+def decode_points(raw: Tensor) -> Tensor:
+    """Points (..., 3) of raw head outputs u (..., 3): ``u / |u| * (exp|u| - 1)``, in float32 at least.
+
+    The direction is free and the distance grows exponentially (DUSt3R, arXiv 2312.14132, its "exp" depth mode).
+    """
+    raw = raw if raw.dtype == torch.float64 else raw.float()
+    length = raw.norm(dim=-1, keepdim=True)
+    safe = length.clamp(min=_TINY)
+    return raw * (torch.expm1(safe) / safe)
+
+
+def encode_points(points: Tensor) -> Tensor:
+    """The inverse of :func:`decode_points`: raw head outputs (..., 3) of points (..., 3)."""
+    points = points if points.dtype == torch.float64 else points.float()
+    safe = points.norm(dim=-1, keepdim=True).clamp(min=_TINY)
+    return points * (torch.log1p(safe) / safe)
+
+
+def confidence(raw: Tensor) -> Tensor:
+    """Confidences of raw head outputs, ``1 + exp(raw)``, above 1 (DUSt3R), in float32 at least."""
+    return 1.0 + torch.exp(raw if raw.dtype == torch.float64 else raw.float())
+
+
+def unproject(depth: Tensor, matrix: Tensor) -> Tensor:
+    """Points (B, H, W, 3) in the camera frame of a depth map (B, H, W) along z, with pinhole K (B, 3, 3) or (3, 3)."""
+    height, width = depth.shape[-2:]
+    like = {"dtype": depth.dtype, "device": depth.device}
+    v, u = torch.meshgrid(torch.arange(height, **like), torch.arange(width, **like), indexing="ij")
+    pixels = torch.stack([u, v, torch.ones_like(u)], dim=-1)
+    inverse = torch.linalg.inv(matrix.to(**like)).expand(*depth.shape[:-2], 3, 3)
+    return torch.einsum("...ij,hwj->...hwi", inverse, pixels) * depth[..., None]
+
+
+def project(points: Tensor, matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Pixels (B, ..., 2) and depths (B, ...) of camera-frame points (B, ..., 3) through K (B, 3, 3) or (3, 3).
+
+    Points that are not in front (depth <= 0) get a depth that says so and a meaningless, finite pixel.
+    """
+    image = points @ _aligned(matrix.to(points), points).transpose(-1, -2)
+    depth = points[..., 2]
+    return image[..., :2] / depth.clamp(min=_TINY)[..., None], depth
+
+
+def transform_points(target_from_source: Tensor, points: Tensor) -> Tensor:
+    """Points (B, ..., 3) taken from the source to the target frame by (B, 4, 4) or (4, 4)."""
+    transform = target_from_source.to(points)
+    turn = _aligned(transform[..., :3, :3], points)
+    shift = _aligned(transform[..., None, :3, 3], points)
+    return points @ turn.transpose(-1, -2) + (shift if points.dim() > 1 else shift[..., 0, :])
+
+
+def inverse_transform(target_from_source: Tensor) -> Tensor:
+    """``source_from_target`` of rigid transforms (..., 4, 4)."""
+    turn = target_from_source[..., :3, :3].transpose(-1, -2)
+    shift = -turn @ target_from_source[..., :3, 3:]
+    return torch.cat([torch.cat([turn, shift], dim=-1), target_from_source[..., 3:, :]], dim=-2)
+
+
+def _aligned(matrix: Tensor, points: Tensor) -> Tensor:
+    """`matrix` (B, r, c) with axes put in so that it multiplies points (B, ..., n, 3); (r, c) stays as it is."""
+    if matrix.dim() == 2:
+        return matrix
+    extra = points.dim() - matrix.dim()
+    if extra < 0:
+        raise UniuggError(
+            ErrorCode.REQUEST_INVALID,
+            f"points have shape {tuple(points.shape)}, expected an axis between the batch and the last one",
+        )
+    return matrix.reshape(matrix.shape[0], *[1] * extra, *matrix.shape[-2:])
