@@ -1,0 +1,91 @@
+"""Confidence-weighted pointmap regression (DUSt3R, CVPR 2024, eq. 2-4; UniUGG stage 1).
+
+Shape letters: B batch, V views, H W pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["PointmapLoss", "confidence_weighted", "pointmap_loss", "scene_scale"]
+
+
+@dataclass
+class PointmapLoss:
+    """What :func:`pointmap_loss` returns."""
+
+    loss: Tensor  # () confidence-weighted, summed over the views
+    regression: Tensor  # () mean normalised distance without the confidence, for curves
+    relative_error: Tensor  # () median of |X̂ - X| / |X| over valid pixels of all views, no gradient
+
+
+def scene_scale(points_BVHW3: Tensor, valid_BVHW: Tensor, *, floor: float = 1e-6) -> Tensor:
+    """Mean distance to the first camera over the valid points of all views together.
+
+    Args:
+        points_BVHW3: points in the frame of the first view's camera, metres.
+        valid_BVHW: which of them count.
+        floor: lower bound, so that an empty pair divides by something.
+
+    Returns:
+        (B,) scale z.
+    """
+    distance_BVHW = points_BVHW3.norm(dim=-1) * valid_BVHW
+    count_B = valid_BVHW.flatten(1).sum(1).clamp(min=1)
+    return (distance_BVHW.flatten(1).sum(1) / count_B).clamp(min=floor)
+
+
+def confidence_weighted(error: Tensor, confidence: Tensor, *, alpha: float = 0.2) -> Tensor:
+    """``c * l - alpha * log c`` elementwise; for c > 1 its minimum lies at c = alpha / l (DUSt3R eq. 4)."""
+    return confidence * error - alpha * confidence.log()
+
+
+def pointmap_loss(
+    predicted_BVHW3: Tensor,
+    confidence_BVHW: Tensor,
+    target_BVHW3: Tensor,
+    valid_BVHW: Tensor,
+    *,
+    metric: bool | Tensor = True,
+    alpha: float = 0.2,
+) -> PointmapLoss:
+    """Distance between pointmaps in units of the scene's scale, weighted by the predicted confidence.
+
+    Metric pairs divide prediction and truth by the truth's scale; others each by its own, so that only the shape counts.
+    The loss is the mean over a view's valid pixels, summed over views. Views without a valid pixel count nothing.
+
+    Args:
+        predicted_BVHW3: predicted points of all views in the first camera's frame, metres.
+        confidence_BVHW: predicted confidence, above 1.
+        target_BVHW3: true points in the same frame.
+        valid_BVHW: where the truth is known.
+        metric: whether absolute size counts; one flag, or (B,).
+        alpha: weight of the confidence's reward.
+    """
+    valid_BVHW = valid_BVHW & torch.isfinite(target_BVHW3).all(-1)
+    target_BVHW3 = torch.where(valid_BVHW[..., None], target_BVHW3, torch.zeros_like(target_BVHW3))
+    true_scale_B = scene_scale(target_BVHW3, valid_BVHW)
+    own_scale_B = scene_scale(predicted_BVHW3, valid_BVHW)
+    metric_B = torch.as_tensor(metric, device=predicted_BVHW3.device).expand(len(true_scale_B))
+    scale_B = torch.where(metric_B, true_scale_B, own_scale_B)
+
+    def divide(points: Tensor, by_B: Tensor) -> Tensor:
+        return points / by_B[:, None, None, None, None]
+
+    difference = divide(predicted_BVHW3, scale_B) - divide(target_BVHW3, true_scale_B)
+    # the norm's gradient at zero is NaN; a masked pixel must not bring it in
+    error_BVHW = torch.where(valid_BVHW, (difference.square().sum(-1) + 1e-12).sqrt(), torch.zeros_like(confidence_BVHW))
+    weighted_BVHW = confidence_weighted(error_BVHW, confidence_BVHW, alpha=alpha) * valid_BVHW
+    count_V = valid_BVHW.sum(dim=(0, 2, 3)).clamp(min=1)
+    with torch.no_grad():
+        relative = (predicted_BVHW3 - target_BVHW3).norm(dim=-1) / target_BVHW3.norm(dim=-1).clamp(min=1e-6)
+        relative = relative[valid_BVHW]
+        median = relative.median() if relative.numel() else relative.new_tensor(float("nan"))
+    return PointmapLoss(
+        loss=(weighted_BVHW.sum(dim=(0, 2, 3)) / count_V).sum(),
+        regression=(error_BVHW.sum(dim=(0, 2, 3)) / count_V).sum(),
+        relative_error=median,
+    )
