@@ -80,10 +80,12 @@ def ideal_camera(camera: Camera) -> Camera:
 
     def border(u: np.ndarray, v: np.ndarray, axis: int) -> np.ndarray:
         seen = camera.rays(np.stack([u, v], axis=-1))[:, axis]
-        return np.nan_to_num(seen, nan=0.0).clip(-reach, reach)
+        return seen[np.isfinite(seen)].clip(-reach, reach)
 
-    left, right = border(zeros, down, 0).max(), border(ones * (width - 1), down, 0).min()
-    top, bottom = border(across, zeros, 1).max(), border(across, ones * (height - 1), 1).min()
+    left = border(zeros, down, 0).max(initial=-reach)
+    right = border(ones * (width - 1), down, 0).min(initial=reach)
+    top = border(across, zeros, 1).max(initial=-reach)
+    bottom = border(across, ones * (height - 1), 1).min(initial=reach)
     if not (right - left > 1e-3 and bottom - top > 1e-3):
         raise UniuggError(
             ErrorCode.CAMERA_INFO_INVALID,

@@ -11,12 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ..errors import ErrorCode, UniuggError
-from . import fisheye
+from . import lens
 
 __all__ = ["Camera"]
 
@@ -224,17 +223,17 @@ class Camera:
         with np.errstate(divide="ignore", invalid="ignore"):
             plane = np.where(flat[:, 2:] > _NEAR, flat[:, :2] / flat[:, 2:], np.nan)
         if self.model == "equidistant":
-            plane = fisheye.distort(plane, self.distortion)
-        elif self.is_distorted and len(plane):
-            rays = np.concatenate([plane, np.ones((len(plane), 1))], axis=1)
-            # With K = identity OpenCV returns the bent plane coordinates; its pixel step knows no skew, ours does.
-            bent = cv2.projectPoints(rays, np.zeros(3), np.zeros(3), np.eye(3), np.array(self.distortion))[0]
-            plane = bent.reshape(-1, 2)
+            plane = lens.distort_fisheye(plane, self.distortion)
+        elif self.is_distorted:
+            plane = lens.distort(plane, self.distortion)
         pixels = plane @ self.matrix[:2, :2].T + self.matrix[:2, 2]
         return pixels.reshape(*points.shape[:-1], 2)
 
     def rays(self, pixels: ArrayLike | None = None) -> np.ndarray:
-        """Directions (..., 3) with z = 1 seen at pixels (..., 2), distortion undone; every pixel (H, W, 3) by default."""
+        """Directions (..., 3) with z = 1 seen at pixels (..., 2), distortion undone; every pixel (H, W, 3) by default.
+
+        NaN where a polynomial distortion never reaches; a fisheye's rays end at 89 degrees off the axis.
+        """
         if pixels is None:
             columns, rows = np.meshgrid(np.arange(self.width, dtype=np.float64), np.arange(self.height))
             pixels = np.stack([columns, rows], axis=-1)
@@ -242,13 +241,9 @@ class Camera:
         inverse = self.inverse_matrix
         plane = pixels.reshape(-1, 2) @ inverse[:2, :2].T + inverse[:2, 2]
         if self.model == "equidistant":
-            plane = fisheye.undistort(plane, self.distortion)
-        elif self.is_distorted and len(plane):
-            # The default stops after five rounds, which leaves whole pixels of error on wide lenses.
-            stop = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 1e-12)
-            plane = cv2.undistortPoints(
-                plane.reshape(-1, 1, 2), np.eye(3), np.array(self.distortion), None, None, None, None, stop
-            ).reshape(-1, 2)
+            plane = lens.undistort_fisheye(plane, self.distortion)
+        elif self.is_distorted:
+            plane = lens.undistort(plane, self.distortion)
         return np.concatenate([plane, np.ones((len(plane), 1))], axis=1).reshape(*pixels.shape[:-1], 3)
 
     def __eq__(self, other: object) -> bool:
