@@ -24,6 +24,7 @@ CORE = [
     # The headless build: a bare machine has no libGL. Never install it beside opencv-python, they share a folder.
     "opencv-python-headless>=4.10,<6",
     "trimesh>=4",
+    "pillow>=10.1",
 ]
 
 EXTRAS = {
@@ -62,15 +63,22 @@ EXTRAS = {
     "bags": ["rosbags>=0.11"],
     "view": ["viser>=1.0,<2"],
     "runtime": ["onnxruntime>=1.30"],
-    "train": ["accelerate>=1.10", "lpips>=0.1.4", "matplotlib>=3.9", "rosbags>=0.11"],
+    "train": [
+        "accelerate>=1.10",
+        "lpips>=0.1.4",
+        "matplotlib>=3.9",
+        "moderngl>=5.12",
+        "rosbags>=0.11",
+        "tensorboard>=2.18",
+    ],
     "dev": [
         "colcon-common-extensions",  # keeps setuptools below 80
         "hypothesis>=6",
         "psutil",
+        "pyyaml",
         "pytest>=8",
         "pytest-timeout>=2",
         "pytest-xdist>=3",
-        "pyyaml",
         "ruff",
     ],
 }
@@ -81,8 +89,8 @@ COMMANDS = [
     "imagine = uniugg_core.commands.imagine",
     "ask = uniugg_core.commands.ask",
     "convert = uniugg_core.commands.convert",
-    "demo = uniugg_ros.demo",
-    "view = uniugg_ros.view",
+    "demo = uniugg_ros.demo.command",
+    "view = uniugg_ros.view.command",
 ]
 
 
