@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..errors import ErrorCode, UniuggError
+from .lens import fold_radius
 from .model import Camera
 
 __all__ = ["CropResult", "ideal_camera", "resize", "square_crop", "undistort"]
@@ -77,6 +78,9 @@ def ideal_camera(camera: Camera) -> Camera:
     down = np.linspace(0.0, height - 1.0, _BORDER_SAMPLES)
     zeros, ones = np.zeros(_BORDER_SAMPLES), np.ones(_BORDER_SAMPLES)
     reach = math.tan(MAX_HALF_ANGLE)
+    if camera.model != "equidistant":
+        # A calibration may fold over beyond what it was measured on; the corners reach farthest, so stay well inside.
+        reach = min(reach, 0.7 * fold_radius(camera.distortion))
 
     def border(u: np.ndarray, v: np.ndarray, axis: int) -> np.ndarray:
         seen = camera.rays(np.stack([u, v], axis=-1))[:, axis]
