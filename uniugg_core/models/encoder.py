@@ -86,11 +86,14 @@ class Encoder(nn.Module):
         """
         patch = self.config.patch
         if image.dim() != 4 or image.shape[1] != 3:
-            raise UniuggError(ErrorCode.IMAGE_MALFORMED, f"encoder input is {tuple(image.shape)}, expected (B, 3, H, W)")
+            raise UniuggError(
+                ErrorCode.IMAGE_MALFORMED, f"encoder input is {tuple(image.shape)}, expected (B, 3, H, W)"
+            )
         height, width = image.shape[2:]
         if height % patch or width % patch or not height or not width:
             raise UniuggError(
-                ErrorCode.IMAGE_MALFORMED, f"picture of {width} x {height}, expected sides that are multiples of {patch}"
+                ErrorCode.IMAGE_MALFORMED,
+                f"picture of {width} x {height}, expected sides that are multiples of {patch}",
             )
         return height // patch, width // patch
 
@@ -144,9 +147,7 @@ class RadioEncoder(Encoder):
         return table[: grid[0], : grid[1]]
 
 
-def random_position_windows(
-    table_GGD: Tensor, batch: int, grid: tuple[int, int], generator: torch.Generator
-) -> Tensor:
+def random_position_windows(table_GGD: Tensor, batch: int, grid: tuple[int, int], generator: torch.Generator) -> Tensor:
     """Training's positions: per picture a random crop of the table, resampled to the grid; sometimes none at all.
 
     The crop's side is s ~ U[sqrt(0.1), 1] of the table's, its aspect a with ln a ~ U[ln 3/4, ln 4/3]: (s a) wide and
@@ -208,5 +209,7 @@ def build_encoder(config: EncoderConfig) -> Encoder:
     """
     kinds: dict[str, type[RadioEncoder] | type[CrocoEncoder]] = {"radio": RadioEncoder, "croco": CrocoEncoder}
     if config.kind not in kinds:
-        raise UniuggError(ErrorCode.CHECKPOINT_INVALID, f"encoder.kind is {config.kind!r}, expected one of {sorted(kinds)}")
+        raise UniuggError(
+            ErrorCode.CHECKPOINT_INVALID, f"encoder.kind is {config.kind!r}, expected one of {sorted(kinds)}"
+        )
     return kinds[config.kind](config)

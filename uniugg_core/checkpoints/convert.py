@@ -1,0 +1,172 @@
+"""Converts a public checkpoint, once and offline, into a folder that loads without any pickle.
+
+The folder has ``config.json``, ``model.safetensors`` (``encoder.*`` and, where the source has one, ``spatial.*``) and a
+model card. It is a part of a model: :func:`~uniugg_core.checkpoints.parts.load_encoder` and ``load_spatial`` read it,
+and training starts from it.
+
+    uniugg convert source.pth folder
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from ..config import DecoderConfig, ModelConfig
+from ..errors import ErrorCode, UniuggError
+from .mapping import PublicCheckpoint
+from .public import load_public
+
+__all__ = ["Conversion", "ProgressCallback", "convert"]
+
+#: Called with the step's name and the fraction of the whole done so far.
+ProgressCallback = Callable[[str, float], None]
+
+_TITLES = {
+    "radio": ("RADIOv2.5 image encoder", "NVIDIA's RADIOv2.5"),
+    "mast3r": ("MASt3R encoder and spatial decoder", "Naver's MASt3R"),
+    "uniugg": ("UniUGG encoder and spatial decoder", "the released UniUGG encoder"),
+}
+_HASH_BLOCK = 1 << 22
+_IMAGE_SIZE = 224
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What was converted.
+
+    Attributes:
+        folder: where it is now.
+        layout: "radio", "mast3r" or "uniugg".
+        sha256: of the source file.
+        encoder_parameters: number of values under ``encoder.*``.
+        spatial_parameters: number of values under ``spatial.*``; 0 without a decoder.
+        ignored: number of tensors of the source that were left out.
+    """
+
+    folder: Path
+    layout: str
+    sha256: str
+    encoder_parameters: int
+    spatial_parameters: int
+    ignored: int
+
+
+def convert(
+    source: str | Path,
+    folder: str | Path,
+    layout: str = "auto",
+    *,
+    dtype: torch.dtype | None = None,
+    head_width: int = 64,
+    inert: Sequence[str] = (),
+    progress: ProgressCallback | None = None,
+) -> Conversion:
+    """Writes `folder` from the public checkpoint `source`; the folder appears complete or not at all.
+
+    Args:
+        source: as for :func:`~uniugg_core.checkpoints.load_public`.
+        folder: must not exist, or be empty.
+        layout: "radio", "mast3r", "uniugg" or "auto".
+        dtype: number format to store; None keeps the source's.
+        head_width: width of an attention head.
+        inert: see :func:`~uniugg_core.checkpoints.unpickle.read_torch`.
+        progress: called before each step.
+
+    Raises:
+        UniuggError: as :func:`~uniugg_core.checkpoints.load_public`; CHECKPOINT_INVALID if `folder` is in use or
+            cannot be written.
+    """
+    source, folder = Path(source), Path(folder)
+    report = progress or (lambda step, done: None)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UniuggError(ErrorCode.CHECKPOINT_INVALID, f"{folder} exists already; convert into a new folder")
+    report("reading", 0.0)
+    checkpoint = load_public(source, layout, head_width=head_width, inert=inert)
+    report("hashing", 0.4)
+    digest = _sha256(source / "model.safetensors" if source.is_dir() else source)
+    result = Conversion(
+        folder=folder,
+        layout=checkpoint.layout,
+        sha256=digest,
+        encoder_parameters=_count(checkpoint, "encoder."),
+        spatial_parameters=_count(checkpoint, "spatial."),
+        ignored=len(checkpoint.ignored),
+    )
+    report("writing", 0.6)
+    try:
+        _write(checkpoint, source.name, result, dtype)
+    except (OSError, RuntimeError) as error:
+        raise UniuggError(ErrorCode.CHECKPOINT_INVALID, f"{folder} could not be written: {error}") from error
+    report("done", 1.0)
+    return result
+
+
+def _write(checkpoint: PublicCheckpoint, source: str, result: Conversion, dtype: torch.dtype | None) -> None:
+    """Fills a folder beside the wanted one, then renames it into place."""
+    folder = result.folder.absolute()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        config = ModelConfig(
+            name=f"{checkpoint.layout}-parts",
+            image_size=-(-_IMAGE_SIZE // checkpoint.encoder.patch) * checkpoint.encoder.patch,
+            encoder=checkpoint.encoder,
+            decoder=checkpoint.decoder or DecoderConfig(),
+        )
+        config.save(partial / "config.json")
+        tensors = {key: _stored(value, dtype) for key, value in checkpoint.tensors.items()}
+        metadata = {"format": "pt", "layout": checkpoint.layout, "source_sha256": result.sha256}
+        safetensors.torch.save_file(tensors, partial / "model.safetensors", metadata)
+        (partial / "README.md").write_text(_card(checkpoint, source, result))
+        partial.chmod(0o755)
+        os.replace(partial, folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _stored(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+    return (tensor if dtype is None else tensor.to(dtype)).contiguous()
+
+
+def _count(checkpoint: PublicCheckpoint, prefix: str) -> int:
+    return sum(value.numel() for key, value in checkpoint.tensors.items() if key.startswith(prefix))
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_HASH_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _card(checkpoint: PublicCheckpoint, source: str, result: Conversion) -> str:
+    """The model card."""
+    title, origin = _TITLES[checkpoint.layout]
+    encoder = checkpoint.encoder
+    spatial = f"- spatial decoder: {result.spatial_parameters:,} parameters\n" if result.spatial_parameters else ""
+    loading = "encoder = load_encoder(folder)\n" + ("spatial = load_spatial(folder)\n" if spatial else "")
+    return f"""# {title}
+
+Converted from a checkpoint of {origin}. The weights stay under their publisher's licence; read it before use.
+
+- source file: `{source}`
+- source sha256: `{result.sha256}`
+- encoder: {encoder.kind}, {encoder.depth} blocks of width {encoder.width}, {result.encoder_parameters:,} parameters
+{spatial}- tensors left out (teacher copies, adaptors, unused remains): {result.ignored}
+
+```python
+from uniugg_core.checkpoints import load_encoder, load_spatial
+{loading}```
+"""
