@@ -1,4 +1,4 @@
-"""Pictures with their cameras: undistortion, resizes and the square crop the model works on, K kept right throughout."""
+"""Pictures with their cameras: undistortion, resizes and the square crop the model works on; K stays right."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def ideal_camera(camera: Camera) -> Camera:
     if not (right - left > 1e-3 and bottom - top > 1e-3):
         raise UniuggError(
             ErrorCode.CAMERA_INFO_INVALID,
-            f"distortion {camera.distortion} of {camera.model} folds the picture over: nothing of it can be undistorted",
+            f"distortion {camera.distortion} of {camera.model} folds the picture over, none of it can be undistorted",
         )
     # One zoom for both axes keeps the pixels' shape; the tighter axis decides, the other loses a little.
     aspect = camera.matrix[1, 1] / camera.matrix[0, 0]
@@ -130,9 +130,7 @@ def square_crop(image: np.ndarray, camera: Camera, size: int) -> CropResult:
     side = min(flat_camera.width, flat_camera.height)
     x, y = (flat_camera.width - side) // 2, (flat_camera.height - side) // 2
     scale = side / size
-    full_from_crop = np.array(
-        [[scale, 0, 0.5 * scale - 0.5 + x], [0, scale, 0.5 * scale - 0.5 + y], [0, 0, 1.0]]
-    )
+    full_from_crop = np.array([[scale, 0, 0.5 * scale - 0.5 + x], [0, scale, 0.5 * scale - 0.5 + y], [0, 0, 1.0]])
     return CropResult(
         image=_resample(flat[y : y + side, x : x + side], size, size),
         camera=flat_camera.cropped(x, y, side, side).scaled(size, size),

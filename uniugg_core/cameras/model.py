@@ -294,7 +294,9 @@ def _pinhole_matrix(values: ArrayLike) -> np.ndarray:
     if matrix.shape != (3, 3):
         raise UniuggError(ErrorCode.CAMERA_INFO_INVALID, f"K has shape {matrix.shape}, expected (3, 3)")
     if not np.array_equal(matrix[2], (0.0, 0.0, 1.0)) or matrix[1, 0] != 0.0:
-        raise UniuggError(ErrorCode.CAMERA_INFO_INVALID, f"K is {matrix.tolist()}, expected an upper triangle, last row 0 0 1")
+        raise UniuggError(
+            ErrorCode.CAMERA_INFO_INVALID, f"K is {matrix.tolist()}, expected an upper triangle, last row 0 0 1"
+        )
     if not (matrix[0, 0] > 0.0 and matrix[1, 1] > 0.0):
         raise UniuggError(
             ErrorCode.CAMERA_INFO_INVALID,
@@ -307,5 +309,7 @@ def _pinhole_matrix(values: ArrayLike) -> np.ndarray:
 def _coefficients(values: Sequence[float]) -> tuple[float, ...]:
     array = _floats(values, "distortion")
     if array.ndim != 1:
-        raise UniuggError(ErrorCode.CAMERA_INFO_INVALID, f"distortion has shape {array.shape}, expected a row of numbers")
+        raise UniuggError(
+            ErrorCode.CAMERA_INFO_INVALID, f"distortion has shape {array.shape}, expected a row of numbers"
+        )
     return tuple(array.tolist())

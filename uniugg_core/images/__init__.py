@@ -6,11 +6,11 @@ NumPy and OpenCV only; live ROS messages and recorded ones come through the same
 
 from __future__ import annotations
 
-from .compressed import decode_compressed, decode_compressed_depth
+from .compressed import check_compressed, decode_compressed, decode_compressed_depth
 from .files import load_image, save_image
 from .headers import ImageHeader, read_header
 from .limits import MAX_BYTES, MAX_PIXELS
-from .raw import COLOR_ENCODINGS, DEPTH_ENCODINGS, decode_raw, decode_raw_depth
+from .raw import COLOR_ENCODINGS, DEPTH_ENCODINGS, check_raw, decode_raw, decode_raw_depth
 
 __all__ = [
     "COLOR_ENCODINGS",
@@ -18,6 +18,8 @@ __all__ = [
     "MAX_BYTES",
     "MAX_PIXELS",
     "ImageHeader",
+    "check_compressed",
+    "check_raw",
     "decode_compressed",
     "decode_compressed_depth",
     "decode_raw",

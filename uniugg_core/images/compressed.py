@@ -11,7 +11,7 @@ from ..errors import ErrorCode, UniuggError
 from .headers import ImageHeader, read_header
 from .limits import MAX_BYTES, MAX_PIXELS, as_bytes, check_bytes, check_size
 
-__all__ = ["decode_compressed", "decode_compressed_depth"]
+__all__ = ["check_compressed", "decode_compressed", "decode_compressed_depth"]
 
 _DEPTH_HEADER = struct.Struct("<iff")  # of compressed_depth_image_transport: a format number, then A and B
 
@@ -41,6 +41,30 @@ def decode_compressed(
         UniuggError: IMAGE_TOO_LARGE, IMAGE_UNDECODABLE (also if truncated), IMAGE_MALFORMED (no pixels),
             IMAGE_ENCODING_UNSUPPORTED (16-bit, CMYK, animated, depth, other kinds of picture).
     """
+    flat, header = _checked(data, format, max_pixels, max_bytes)
+    flags = cv2.IMREAD_COLOR if upright else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    image = _imdecode(flat, flags)
+    sizes = {(header.height, header.width)} | ({(header.width, header.height)} if upright else set())
+    if image.shape[:2] not in sizes:
+        raise UniuggError(
+            ErrorCode.IMAGE_UNDECODABLE,
+            f"picture decodes to {image.shape[1]} x {image.shape[0]}, its header says {header.width} x {header.height}",
+        )
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def check_compressed(
+    data: object, format: str = "", *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES
+) -> ImageHeader:
+    """The header of a picture that :func:`decode_compressed` would take; nothing is decoded.
+
+    Raises:
+        UniuggError: as :func:`decode_compressed`, but for damage among the pixels themselves.
+    """
+    return _checked(data, format, max_pixels, max_bytes)[1]
+
+
+def _checked(data: object, format: str, max_pixels: int, max_bytes: int) -> tuple[np.ndarray, ImageHeader]:
     if isinstance(format, str) and "compresseddepth" in format.lower():
         raise UniuggError(
             ErrorCode.IMAGE_ENCODING_UNSUPPORTED,
@@ -51,15 +75,7 @@ def decode_compressed(
     header = read_header(flat.tobytes())
     check_size(header.width, header.height, max_pixels)
     _check_kind(header)
-    flags = cv2.IMREAD_COLOR if upright else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    image = _imdecode(flat, flags)
-    sizes = {(header.height, header.width)} | ({(header.width, header.height)} if upright else set())
-    if image.shape[:2] not in sizes:
-        raise UniuggError(
-            ErrorCode.IMAGE_UNDECODABLE,
-            f"picture decodes to {image.shape[1]} x {image.shape[0]}, its header says {header.width} x {header.height}",
-        )
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return flat, header
 
 
 def decode_compressed_depth(
@@ -102,7 +118,9 @@ def decode_compressed_depth(
     if not name.startswith("32fc1"):
         return values.astype(np.float32) * np.float32(1e-3)
     if not (np.isfinite([scale, offset]).all() and scale > 0.0):
-        raise UniuggError(ErrorCode.IMAGE_MALFORMED, f"depth header has A {scale} and B {offset}, expected numbers, A > 0")
+        raise UniuggError(
+            ErrorCode.IMAGE_MALFORMED, f"depth header has A {scale} and B {offset}, expected numbers, A > 0"
+        )
     inverse = values.astype(np.float32) - np.float32(offset)
     measured = (values > 0) & (inverse > 0)
     return np.where(measured, np.float32(scale) / np.where(measured, inverse, 1.0), 0.0).astype(np.float32)
@@ -114,7 +132,8 @@ def _check_kind(header: ImageHeader) -> None:
     if header.bits > 8:
         raise UniuggError(
             ErrorCode.IMAGE_ENCODING_UNSUPPORTED,
-            f"picture has {header.bits} bits a channel, expected 8" + (": is it depth?" if header.channels == 1 else ""),
+            f"picture has {header.bits} bits a channel, expected 8"
+            + (": is it depth?" if header.channels == 1 else ""),
         )
     if header.kind == "jpeg" and header.channels not in (1, 3):
         raise UniuggError(

@@ -43,7 +43,9 @@ def save_image(path: str | Path, rgb: np.ndarray) -> Path:
     path = Path(path)
     options = _ENDINGS.get(path.suffix.lower())
     if options is None:
-        raise UniuggError(ErrorCode.REQUEST_INVALID, f"{path.name} ends in {path.suffix!r}, expected {', '.join(_ENDINGS)}")
+        raise UniuggError(
+            ErrorCode.REQUEST_INVALID, f"{path.name} ends in {path.suffix!r}, expected {', '.join(_ENDINGS)}"
+        )
     rgb = np.asarray(rgb)
     if rgb.dtype != np.uint8 or rgb.size == 0 or not (rgb.ndim == 2 or (rgb.ndim == 3 and rgb.shape[2] == 3)):
         raise UniuggError(

@@ -51,9 +51,7 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
     if width == 0 or height == 0:
         raise UniuggError(ErrorCode.IMAGE_MALFORMED, f"picture is {width} x {height}: it has no pixels")
     if width * height > max_pixels:
-        raise UniuggError(
-            ErrorCode.IMAGE_TOO_LARGE, f"picture is {width} x {height}, the limit is {max_pixels} pixels"
-        )
+        raise UniuggError(ErrorCode.IMAGE_TOO_LARGE, f"picture is {width} x {height}, the limit is {max_pixels} pixels")
 
 
 def check_bytes(count: int, max_bytes: int) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import ErrorCode, UniuggError
 from .limits import MAX_PIXELS, as_bytes, check_size, whole
 
-__all__ = ["COLOR_ENCODINGS", "DEPTH_ENCODINGS", "decode_raw", "decode_raw_depth"]
+__all__ = ["COLOR_ENCODINGS", "DEPTH_ENCODINGS", "check_raw", "decode_raw", "decode_raw_depth"]
 
 
 class _Encoding(NamedTuple):
@@ -90,6 +90,24 @@ def decode_raw(
         UniuggError: IMAGE_MALFORMED, IMAGE_ENCODING_UNSUPPORTED, IMAGE_TOO_LARGE.
     """
     del is_bigendian
+    layout, rows = _checked(data, width, height, encoding, step, max_pixels)
+    pixels = np.ascontiguousarray(rows).reshape(int(height), int(width), layout.channels)
+    if layout.to_rgb is not None:
+        return layout.to_rgb(pixels[..., 0] if layout.channels == 1 else pixels)
+    if rows.flags.c_contiguous:
+        pixels.flags.writeable = False  # the memory is the message's
+    return pixels
+
+
+def check_raw(data: object, width: int, height: int, encoding: str, step: int, *, max_pixels: int = MAX_PIXELS) -> None:
+    """Raises what :func:`decode_raw` would, without touching a pixel: for pictures that may never be looked at."""
+    _checked(data, width, height, encoding, step, max_pixels)
+
+
+def _checked(
+    data: object, width: int, height: int, encoding: str, step: int, max_pixels: int
+) -> tuple[_Encoding, np.ndarray]:
+    """How the pixels are coded, and (height, row_bytes) uint8 of them."""
     width, height = whole(width, "width"), whole(height, "height")
     check_size(width, height, max_pixels)
     layout = _COLOR.get(encoding) if isinstance(encoding, str) else None
@@ -99,13 +117,7 @@ def decode_raw(
         raise UniuggError(
             ErrorCode.IMAGE_MALFORMED, f"picture is {width} x {height}, which {encoding} cannot have: a side is odd"
         )
-    rows = _rows(data, width * layout.channels, height, whole(step, "step"))
-    pixels = np.ascontiguousarray(rows).reshape(height, width, layout.channels)
-    if layout.to_rgb is not None:
-        return layout.to_rgb(pixels[..., 0] if layout.channels == 1 else pixels)
-    if rows.flags.c_contiguous:
-        pixels.flags.writeable = False  # the memory is the message's
-    return pixels
+    return layout, _rows(data, width * layout.channels, height, whole(step, "step"))
 
 
 def decode_raw_depth(

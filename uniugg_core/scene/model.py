@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .cameras import Camera, check_rigid
-from .errors import ErrorCode, UniuggError
+from ..cameras import Camera, check_rigid
+from ..errors import ErrorCode, UniuggError
 
 __all__ = ["IMAGINED", "OBSERVED", "Scene", "View"]
 
@@ -229,7 +229,7 @@ class Scene:
         scenes = (self, *others)
         frames = sorted({scene.frame for scene in scenes})
         if len(frames) > 1:
-            raise UniuggError(ErrorCode.REQUEST_INVALID, f"scenes in the frames {frames} cannot be merged; transform first")
+            raise UniuggError(ErrorCode.REQUEST_INVALID, f"scenes in {frames} cannot be merged; transform first")
         timings: dict[str, float] = {}
         for scene in scenes:
             for stage, milliseconds in scene.timings.items():
@@ -340,7 +340,7 @@ class Scene:
         Raises:
             UniuggError: REQUEST_INVALID for another ending, INTERNAL if the file cannot be written.
         """
-        from .scene_files import save_scene
+        from .files import save_scene
 
         return save_scene(self, Path(path))
 
@@ -351,7 +351,7 @@ class Scene:
         Raises:
             UniuggError: REQUEST_INVALID if the file is missing or is not such a file.
         """
-        from .scene_files import load_scene
+        from .files import load_scene
 
         return load_scene(Path(path))
 
