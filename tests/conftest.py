@@ -1,12 +1,13 @@
 """What every test runs under: a ROS domain of its own for each pytest worker, offline, with checked message fields.
 
-``tools/test_env`` sets the same before Python starts, for what is read then (OpenMP). Here it is set again so that a bare
-``pytest tests/core`` works as well.
+``tools/test_env`` sets the same before Python starts, for what is read then (OpenMP). Here it is set again so that a
+bare ``pytest tests/core`` works as well.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -62,23 +63,23 @@ def sample_bag() -> Path:
 
 
 def _segments() -> set[Path]:
-    return set(SHARED_MEMORY.glob("fastdds_*")) | set(SHARED_MEMORY.glob("sem.fastdds_*"))
+    """Shared memory of Fast DDS processes; its small port files, which processes of a domain share, are left alone."""
+    names = re.compile(r"(sem\.)?fast(rtps|dds)_[0-9a-f]{16}(_el)?")
+    return {path for path in SHARED_MEMORY.glob("*fast*") if names.fullmatch(path.name)}
 
 
-def _in_use(path: Path) -> bool:
-    """Whether some process has the segment mapped or open; one whose memory cannot be read counts as a user."""
-    name = str(path)
+def _in_use() -> set[str]:
+    """What processes have mapped or open; raises PermissionError when some process cannot be looked into."""
+    used = set()
     for process in Path("/proc").iterdir():
         if not process.name.isdigit():
             continue
         try:
-            if name in (process / "maps").read_text():
-                return True
+            used.update(line.split(maxsplit=5)[-1].strip() for line in (process / "maps").read_text().splitlines())
+            used.update(os.readlink(link) for link in (process / "fd").iterdir())
         except (FileNotFoundError, ProcessLookupError):
-            continue
-        except PermissionError:
-            return True
-    return False
+            continue  # it ended meanwhile
+    return used
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -86,6 +87,13 @@ def _shared_memory_is_returned() -> Iterator[None]:
     """Killed nodes leave their shared memory behind, 34 MB each; what appeared meanwhile and nobody uses is removed."""
     before = _segments()
     yield
-    for path in _segments() - before:
-        if not _in_use(path):
+    left = _segments() - before
+    if not left:
+        return
+    try:
+        used = _in_use()
+    except PermissionError:
+        return
+    for path in left:
+        if str(path) not in used:
             path.unlink(missing_ok=True)

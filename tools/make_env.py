@@ -68,12 +68,21 @@ def install_packages(venv: Path, torch_build: str, ros: str | None) -> None:
     check_machine(wheels=ros is None)
     if not (venv / "bin" / "python").exists():
         say(f"virtual environment {venv}" + (f" on top of ROS 2 {ros}" if ros else ""))
-        run(sys.executable, "-m", "venv", *(["--system-site-packages"] if ros else []), venv)
-    pip(venv, "install", "--quiet", "--constraint", constraints(ros), "--upgrade", "pip", "setuptools")
+        output(sys.executable, "-m", "venv", *(["--system-site-packages"] if ros else []), venv)
+    pip(venv, "install", "-qq", "--constraint", constraints(ros), "--upgrade", "pip", "setuptools")
     install_torch(venv, torch_build)
     extras = ",".join(EXTRAS_EVERYWHERE + (() if ros else EXTRAS_WHEELS))
     say("everything else, at the pinned versions")
-    pip(venv, "install", "--quiet", "--constraint", constraints(ros), "--no-build-isolation", "--editable", f"{ROOT}[{extras}]")
+    pip(
+        venv,
+        "install",
+        "-qq",
+        "--constraint",
+        constraints(ros),
+        "--no-build-isolation",
+        "--editable",
+        f"{ROOT}[{extras}]",
+    )
 
 
 def check_machine(*, wheels: bool) -> None:
@@ -123,18 +132,18 @@ def install_torch(venv: Path, build: str) -> None:
         if not is_cpu_build(report):
             say(f"no NVIDIA GPU: {pin} for the CPU, from {CPU_INDEX} (UNIUGG_TORCH=cuda takes PyPI's CUDA build)")
             index = ["--index-url", CPU_INDEX]
-    if index and pip(venv, "install", "--quiet", "--no-deps", *index, pin, check=False) == 0:
+    if index and pip(venv, "install", "-qq", "--no-deps", *index, pin, check=False) == 0:
         return
     if index:
         say(f"{CPU_INDEX} does not answer; taking the build of the configured index, which also runs without a GPU")
     say(f"{pin} from the configured package index")
-    pip(venv, "install", "--quiet", "--constraint", CONSTRAINTS, pin)
+    pip(venv, "install", "-qq", "--constraint", CONSTRAINTS, pin)
 
 
 def pip_report(venv: Path, requirement: str) -> dict[str, Any]:
     """What pip would install for one requirement, without installing or resolving what it depends on."""
     python = venv / "bin" / "python"
-    options = ("--dry-run", "--ignore-installed", "--no-deps", "--quiet", "--report", "-")
+    options = ("--dry-run", "--ignore-installed", "--no-deps", "-qq", "--report", "-")
     return json.loads(output(python, "-m", "pip", "install", *options, requirement))
 
 
@@ -162,7 +171,7 @@ def build_interfaces(venv: Path, ros: str | None) -> None:
     say("message packages, compiled against the ROS 2 wheels")
     # One after the other: each compiles on all cores already.
     for package in MESSAGE_PACKAGES:
-        pip(venv, "install", "--quiet", "--no-deps", "--no-build-isolation", f"{ROOT}/{package}")
+        pip(venv, "install", "-qq", "--no-deps", "--no-build-isolation", f"{ROOT}/{package}")
 
 
 def pinned(name: str) -> str:
@@ -186,24 +195,25 @@ def importable(python: str | Path, module: str) -> bool:
 
 
 def pip(venv: Path, *args: str | Path, check: bool = True) -> int:
-    """Runs the environment's pip and returns its status."""
-    return run(venv / "bin" / "python", "-m", "pip", "--disable-pip-version-check", *args, check=check)
-
-
-def run(*command: str | Path, check: bool = True) -> int:
-    """Runs a command in sight of the user and returns its status."""
-    return subprocess.run([str(part) for part in command], cwd=ROOT, env=build_environment(), check=check).returncode
+    """Runs the environment's pip in sight of the user and returns its status."""
+    command = [str(part) for part in (venv / "bin" / "python", "-m", "pip", *args)]
+    return subprocess.run(command, cwd=ROOT, env=environment(venv), check=check).returncode
 
 
 def output(*command: str | Path) -> str:
-    """What a command prints; a failure shows its messages."""
-    done = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT)
-    return done.stdout
+    """What a command prints; its messages stay in sight."""
+    command = tuple(str(part) for part in command)
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT, env=environment()).stdout
 
 
-def build_environment() -> dict[str, str]:
-    """The environment for children; the wheels' build wants their prefix found by CMake."""
-    return {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_ROOT_USER_ACTION": "ignore"}
+def environment(venv: Path | None = None) -> dict[str, str]:
+    """The environment for children; with `venv`, one where CMake finds the wheels in it and no other ROS."""
+    own = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_ROOT_USER_ACTION": "ignore"}
+    if venv is not None:
+        prefix = str(venv.absolute())
+        own |= {"AMENT_PREFIX_PATH": prefix, "CMAKE_PREFIX_PATH": prefix}
+        own["PATH"] = f"{prefix}/bin{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    return own
 
 
 def say(text: str) -> None:

@@ -1,4 +1,4 @@
-"""Writes ``requirements/constraints.txt`` from the environment it runs in: ``make pins``, after the tests have passed there.
+"""Writes ``requirements/constraints.txt`` from the environment it runs in: ``make pins``, once the tests pass there.
 
 Only what pip installed is listed: the ROS 2 wheels carry a second set of metadata (``rclpy`` beside ``ros-rclpy``) that
 names nothing on PyPI. torch comes first and without the name of its build, so that CPU and CUDA builds both satisfy it.

@@ -1,0 +1,103 @@
+"""Starts the UniUGG node, and RViz if asked.
+
+    ros2 launch uniugg_ros uniugg.launch.py image:=/camera/color/image_raw camera_info:=/camera/color/camera_info
+    ros2 launch uniugg_ros uniugg.launch.py -s      # every argument with its meaning and default
+
+By default the node configures and activates itself. With ``autostart:=false`` a lifecycle manager does, or
+
+    ros2 lifecycle set /uniugg configure && ros2 lifecycle set /uniugg activate
+"""
+
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, SetEnvironmentVariable
+from launch.conditions import IfCondition
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import LifecycleNode, Node
+from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.substitutions import FindPackageShare
+
+PACKAGE = "uniugg_ros"
+
+# name, default, meaning. A default that is a tuple is a path inside this package.
+ARGUMENTS = (
+    ("image", "image", "Topic of the camera's images; with image_transport:=compressed the name without /compressed."),
+    ("camera_info", "camera_info", "Topic of the camera's calibration."),
+    ("target_pose", "target_pose", "Topic of the poses to look from (geometry_msgs/PoseStamped, any TF frame)."),
+    ("image_transport", "raw", "raw or compressed."),
+    ("model", "", "Checkpoint folder or preset; empty: the model that ships."),
+    ("device", "cpu", "cpu, cuda, cuda:N, or auto."),
+    ("autostart", "true", "Whether the node configures and activates itself."),
+    ("params_file", ("config", "uniugg.yaml"), "Parameter file; the arguments given here win over it."),
+    ("name", "uniugg", "Name of the node."),
+    ("namespace", "", "Namespace of the node and of its relative topics."),
+    ("use_sim_time", "false", "Take the time from /clock, as when a bag is played with --clock."),
+    ("log_level", "info", "debug, info, warn, error or fatal."),
+    (
+        "fastdds_profile",
+        ("config", "fastdds.xml"),
+        "Fast DDS profile; without one like it images over 512 KB are lost.",
+    ),
+    ("omp_wait_policy", "PASSIVE", "How the threads of torch wait; ACTIVE starves the other nodes on the same cores."),
+    ("rviz", "false", "Whether to start RViz as well."),
+    (
+        "rviz_config",
+        ("rviz", "uniugg.rviz"),
+        "What RViz shows; its topics are those of a node called uniugg without namespace.",
+    ),
+)
+
+
+def generate_launch_description() -> LaunchDescription:
+    """The arguments, the environment of the processes, the node and RViz."""
+    value = {name: LaunchConfiguration(name) for name, _, _ in ARGUMENTS}
+    return LaunchDescription(
+        [
+            *(
+                DeclareLaunchArgument(name, default_value=_default(default), description=text)
+                for name, default, text in ARGUMENTS
+            ),
+            # The first name is read by Fast DDS of Humble and Jazzy, the second from Kilted on.
+            SetEnvironmentVariable("FASTRTPS_DEFAULT_PROFILES_FILE", value["fastdds_profile"]),
+            SetEnvironmentVariable("FASTDDS_DEFAULT_PROFILES_FILE", value["fastdds_profile"]),
+            SetEnvironmentVariable("OMP_WAIT_POLICY", value["omp_wait_policy"]),
+            LifecycleNode(
+                package=PACKAGE,
+                executable="uniugg_node",
+                name=value["name"],
+                namespace=value["namespace"],
+                output="screen",
+                emulate_tty=True,
+                parameters=[
+                    value["params_file"],
+                    {
+                        "image_transport": ParameterValue(value["image_transport"], value_type=str),
+                        "model": ParameterValue(value["model"], value_type=str),
+                        "device": ParameterValue(value["device"], value_type=str),
+                        "autostart": ParameterValue(value["autostart"], value_type=bool),
+                        "use_sim_time": ParameterValue(value["use_sim_time"], value_type=bool),
+                    },
+                ],
+                remappings=[
+                    ("image", value["image"]),
+                    ("image/compressed", [value["image"], "/compressed"]),
+                    ("camera_info", value["camera_info"]),
+                    ("target_pose", value["target_pose"]),
+                ],
+                ros_arguments=["--log-level", value["log_level"]],
+            ),
+            Node(
+                package="rviz2",
+                executable="rviz2",
+                name="rviz2",
+                arguments=["-d", value["rviz_config"]],
+                parameters=[{"use_sim_time": ParameterValue(value["use_sim_time"], value_type=bool)}],
+                condition=IfCondition(value["rviz"]),
+            ),
+        ]
+    )
+
+
+def _default(default: "str | tuple[str, ...]") -> "str | PathJoinSubstitution":
+    if isinstance(default, tuple):
+        return PathJoinSubstitution([FindPackageShare(PACKAGE), *default])
+    return default
