@@ -34,15 +34,25 @@ television|tissue box|toaster|toilet|toilet paper|towel|toy|trash can|tray|tv|tv
 wall|wardrobe|washing machine|whiteboard|window|window frame|windowsill
 """.replace("\n", "").split("|")
 
-COLOURS = "red green blue yellow orange purple pink brown black white grey beige teal cyan magenta olive dark light".split()
-MATERIALS = "wooden metal plastic glass leather fabric striped checkered plain round square rectangular tall low wide narrow"
+COLOURS = (
+    "red green blue yellow orange purple pink brown black white grey beige teal cyan magenta olive dark light".split()
+)
+MATERIALS = (
+    "wooden metal plastic glass leather fabric striped checkered plain round square rectangular tall low wide narrow"
+)
 MATERIALS = MATERIALS.split()
-ROOMS = "room|kitchen|bathroom|bedroom|living room|office|hallway|meeting room|corridor|studio|classroom|garage".split("|")
+ROOMS = "room|kitchen|bathroom|bedroom|living room|office|hallway|meeting room|corridor|studio|classroom|garage".split(
+    "|"
+)
 LENGTHS = "m cm mm meters meter metres metre centimeters centimeter centimetres feet inches".split()
 SIDES = "left|right|front|back|front-left|front-right|back-left|back-right|above|below|behind|in front".split("|")
-MOTIONS = "move_left move_right move_up move_down move_forward move_backward rotate_left rotate_right rotate_up rotate_down"
+MOTIONS = (
+    "move_left move_right move_up move_down move_forward move_backward rotate_left rotate_right rotate_up rotate_down"
+)
 MOTIONS = MOTIONS.split()
-TURNS = "turn left|turn right|turn back|go forward|go backward|step left|step right|look up|look down|yaw left|yaw right"
+TURNS = (
+    "turn left|turn right|turn back|go forward|go backward|step left|step right|look up|look down|yaw left|yaw right"
+)
 TURNS = TURNS.split("|")
 
 QUESTIONS = (

@@ -59,7 +59,7 @@ class Observation:
         if self.camera is not None and (self.camera.width, self.camera.height) != (width, height):
             raise UniuggError(
                 ErrorCode.CAMERA_INFO_MISMATCH,
-                f"the calibration is for {self.camera.width}x{self.camera.height} pixels, the picture has {width}x{height}",
+                f"calibration of {self.camera.width}x{self.camera.height} pixels, but the picture has {width}x{height}",
             )
 
     @property

@@ -1,0 +1,203 @@
+"""Denoiser: noise to the latent of the target view, under the language model's condition (UniUGG section 3.3).
+
+The network is diffusers' ``UNet2DConditionModel`` in SD-1.5's shape at any width; the samplers are diffusers' too. The
+``regress`` kind is the paper's ablation without diffusion: an MLP from the condition straight to standardised features.
+
+Shape letters: B batch, Q queries (one per target patch), E condition width, C latent channels, Lh Lw latent grid, D
+feature width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .._compat import ensure_torchvision
+from ..config import DenoiserConfig
+from ..errors import ErrorCode, UniuggError
+
+__all__ = ["SCHEDULERS", "Denoiser", "Regressor", "build_denoiser", "make_scheduler"]
+
+SCHEDULERS = ("ddim", "dpm++", "ddpm")
+
+
+def make_scheduler(config: DenoiserConfig, name: str) -> Any:
+    """A fresh diffusers scheduler over the training schedule.
+
+    "ddim" is deterministic (eta 0), "dpm++" the second-order multistep solver for few steps, "ddpm" the ancestral
+    sampler; "ddpm" also adds the noise in training. Steps are spaced from the last training step down ("trailing"),
+    and the last one lands on the clean latent, so that a few steps suffice.
+
+    Raises:
+        UniuggError: REQUEST_INVALID for an unknown name.
+    """
+    ensure_torchvision()
+    from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
+
+    schedule = {
+        "num_train_timesteps": config.train_steps,
+        "beta_start": config.beta_start,
+        "beta_end": config.beta_end,
+        "beta_schedule": config.beta_schedule,
+        "prediction_type": config.prediction,
+        "timestep_spacing": "trailing",
+    }
+    if name == "ddim":
+        return DDIMScheduler(**schedule, clip_sample=False, set_alpha_to_one=True)
+    if name == "dpm++":
+        return DPMSolverMultistepScheduler(**schedule, algorithm_type="dpmsolver++", solver_order=2)
+    if name == "ddpm":
+        return DDPMScheduler(**schedule, clip_sample=False)
+    raise UniuggError(ErrorCode.REQUEST_INVALID, f"scheduler is {name!r}, expected one of {list(SCHEDULERS)}")
+
+
+class Denoiser(nn.Module):
+    """SD-1.5-shaped U-Net that predicts the noise in a scaled latent.
+
+    Args:
+        config: sizes and noise schedule.
+        latent_shape: (C, Lh, Lw) of the square crop; other grids work as well.
+        condition_width: E.
+    """
+
+    def __init__(self, config: DenoiserConfig, latent_shape: tuple[int, int, int], condition_width: int) -> None:
+        super().__init__()
+        ensure_torchvision()
+        from diffusers import UNet2DConditionModel
+
+        self.config = config
+        self.latent_shape = latent_shape
+        crossed = config.cross_attention
+        self.unet = UNet2DConditionModel(
+            sample_size=latent_shape[1],
+            in_channels=latent_shape[0],
+            out_channels=latent_shape[0],
+            down_block_types=tuple("CrossAttnDownBlock2D" if cross else "DownBlock2D" for cross in crossed),
+            up_block_types=tuple("CrossAttnUpBlock2D" if cross else "UpBlock2D" for cross in reversed(crossed)),
+            block_out_channels=config.widths,
+            layers_per_block=config.layers,
+            cross_attention_dim=condition_width,
+            attention_head_dim=config.heads,  # diffusers' name; it counts heads
+            norm_num_groups=config.groups,
+        )
+        self._training_schedule: Any = None
+
+    def forward(self, noised: Tensor, timestep: Tensor | int, condition: Tensor) -> Tensor:
+        """Predicted noise (B, C, Lh, Lw) of a noised scaled latent at training steps `timestep` (B,) or one for all.
+
+        Args:
+            noised: (B, C, Lh, Lw).
+            timestep: 0 to ``train_steps - 1``.
+            condition: (B, Q, E).
+        """
+        dtype = self.unet.dtype
+        return self.unet(noised.to(dtype), timestep, encoder_hidden_states=condition.to(dtype)).sample
+
+    def add_noise(self, latent: Tensor, noise: Tensor, timestep: Tensor) -> Tensor:
+        """The scaled latent (B, C, Lh, Lw) after `timestep` (B,) steps of noising."""
+        if self._training_schedule is None:
+            self._training_schedule = make_scheduler(self.config, "ddpm")
+        return self._training_schedule.add_noise(latent, noise, timestep)
+
+    def loss(self, latent: Tensor, condition: Tensor, generator: torch.Generator) -> Tensor:
+        """Mean squared error of the predicted noise at uniform random steps (UniUGG equation for L_gen).
+
+        Args:
+            latent: (B, C, Lh, Lw), scaled, clean.
+            condition: (B, Q, E).
+            generator: draws steps and noise on its own device.
+        """
+        batch = latent.shape[0]
+        steps = torch.randint(self.config.train_steps, (batch,), generator=generator, device=generator.device)
+        noise = torch.randn(latent.shape, generator=generator, device=generator.device).to(latent)
+        steps = steps.to(latent.device)
+        predicted = self(self.add_noise(latent, noise, steps), steps, condition)
+        return torch.nn.functional.mse_loss(predicted.float(), noise.float())
+
+    def sample(
+        self,
+        condition: Tensor,
+        null_condition: Tensor,
+        generators: Sequence[torch.Generator],
+        *,
+        steps: int,
+        scheduler: str,
+        guidance: float = 1.0,
+        grid: tuple[int, int] | None = None,
+        on_step: Callable[[int], None] | None = None,
+    ) -> Tensor:
+        """Scaled latents (B, C, Lh, Lw) in float32 from noise.
+
+        Args:
+            condition: (B, Q, E).
+            null_condition: (B, Q, E), what guidance steers away from; unused at guidance 1.
+            generators: one for each of the batch; noise is drawn on their device, so CPU generators give every device
+                the same start.
+            steps: denoising steps.
+            scheduler: one of :data:`SCHEDULERS`.
+            guidance: classifier-free guidance scale; 1 is off and costs one network pass a step instead of two.
+            grid: (Lh, Lw); None: of the square crop.
+            on_step: called with 1, 2, ... before each step; may raise to stop.
+        """
+        sampler = make_scheduler(self.config, scheduler)
+        sampler.set_timesteps(steps, device=condition.device)
+        channels, *square = self.latent_shape
+        shape = (channels, *(grid or square))
+        start = [torch.randn(shape, generator=generator, device=generator.device) for generator in generators]
+        latent = torch.stack(start).to(condition.device, torch.float32) * sampler.init_noise_sigma
+        guided = guidance != 1.0
+        both = torch.cat([condition, null_condition]) if guided else condition
+        extra = {"generator": list(generators)} if scheduler == "ddpm" else {}
+        for number, timestep in enumerate(sampler.timesteps, start=1):
+            if on_step is not None:
+                on_step(number)
+            noised = sampler.scale_model_input(latent, timestep)
+            # The U-Net may run in half precision; the sampler's sums stay in float32.
+            predicted = self(torch.cat([noised, noised]) if guided else noised, timestep, both).float()
+            if guided:
+                with_condition, without = predicted.chunk(2)
+                predicted = without + guidance * (with_condition - without)
+            latent = sampler.step(predicted, timestep, latent, **extra).prev_sample
+        return latent
+
+
+class Regressor(nn.Module):
+    """Standardised features of the target view straight from the query states, an MLP (ablation without diffusion).
+
+    Args:
+        config: ``regress_depth`` layers.
+        query_width: width of the language model's states.
+        feature_width: D.
+    """
+
+    def __init__(self, config: DenoiserConfig, query_width: int, feature_width: int) -> None:
+        super().__init__()
+        self.config = config
+        layers: list[nn.Module] = []
+        for _ in range(config.regress_depth - 1):
+            layers += [nn.Linear(query_width, query_width), nn.GELU()]
+        self.mlp = nn.Sequential(*layers, nn.Linear(query_width, feature_width))
+
+    def forward(self, states: Tensor) -> Tensor:
+        """(B, Q, query width) -> standardised features (B, Q, D)."""
+        return self.mlp(states.to(self.mlp[0].weight.dtype))
+
+    def loss(self, standardised: Tensor, states: Tensor) -> Tensor:
+        """Mean squared error to the standardised features (B, Q, D) of the real target view."""
+        return torch.nn.functional.mse_loss(self(states).float(), standardised.float())
+
+
+def build_denoiser(
+    config: DenoiserConfig,
+    latent_shape: tuple[int, int, int],
+    condition_width: int,
+    query_width: int,
+    feature_width: int,
+) -> Denoiser | Regressor:
+    """The latent generator that `config` describes, with fresh weights."""
+    if config.kind == "regress":
+        return Regressor(config, query_width, feature_width)
+    return Denoiser(config, latent_shape, condition_width)

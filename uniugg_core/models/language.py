@@ -1,0 +1,331 @@
+"""Language model: reads pictures and transform queries, speaks answers, and conditions the denoiser (UniUGG, stage 3).
+
+1. A two-layer projector brings the encoder's features to the model's width: one token a patch.
+2. A two-layer MLP brings each target ray to a transform query, marked by one learned "view query" vector.
+3. For generation the states after the final norm at the query positions, normalised and projected, are the condition C.
+4. For answers the model continues the chat prompt token by token.
+
+The transformer is transformers' ``Qwen2ForCausalLM``, so Qwen2.5 weights load as they are.
+
+Shape letters: B batch, N picture tokens, Q queries, T tokens of a sequence, D feature width, W model width, E condition
+width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .._compat import ensure_torchvision
+from ..config import LanguageConfig
+from ..errors import ErrorCode, UniuggError
+from ..prompts import ImageSlot, Prompt, QuerySlot, condition_prefix
+from ..tokenizer import SpatialTokenizer
+
+__all__ = ["IGNORED", "Language", "Prefix", "build_qwen"]
+
+IGNORED = -100  # label of tokens that the loss leaves out
+_RAY = 6  # numbers of a Plücker ray
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """The attention cache of a reference picture, good for any number of target poses; `length` tokens."""
+
+    cache: Any
+    length: int
+
+
+def build_qwen(config: LanguageConfig) -> nn.Module:
+    """A fresh ``Qwen2ForCausalLM`` of the configured sizes."""
+    ensure_torchvision()
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    return Qwen2ForCausalLM(
+        Qwen2Config(
+            vocab_size=config.vocab_size,
+            hidden_size=config.width,
+            intermediate_size=config.mlp_width,
+            num_hidden_layers=config.depth,
+            num_attention_heads=config.heads,
+            num_key_value_heads=config.kv_heads,
+            max_position_embeddings=config.max_positions,
+            rms_norm_eps=config.rms_eps,
+            rope_theta=config.rope_theta,
+            tie_word_embeddings=config.tie_embeddings,
+            use_sliding_window=False,
+            bos_token_id=None,
+            eos_token_id=None,
+            pad_token_id=None,
+            attn_implementation="sdpa",
+        )
+    )
+
+
+class Language(nn.Module):
+    """The language model with what connects it to pictures and to the denoiser.
+
+    Args:
+        config: sizes.
+        feature_width: D.
+        project: False leaves the condition projector out and gives the raw states (for the regressor).
+    """
+
+    def __init__(self, config: LanguageConfig, feature_width: int, *, project: bool = True) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+        self.qwen = build_qwen(config)
+        self.projector = nn.Sequential(nn.Linear(feature_width, width), nn.GELU(), nn.Linear(width, width))
+        self.query = nn.Sequential(nn.Linear(_RAY, width), nn.GELU(), nn.Linear(width, width))
+        self.view_query = nn.Parameter(torch.randn(width) * 0.02)
+        self.condition_projector = (
+            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, config.condition_width)) if project else nn.Identity()
+        )
+        self.null_condition = nn.Parameter(torch.randn(self.condition_width) * 0.02) if project else None
+        self._prefix: Prompt | None = None
+        self._stops: frozenset[int] = frozenset()
+        self._forbidden: Tensor | None = None
+
+    def bind(self, tokenizer: SpatialTokenizer) -> None:
+        """Takes the numbers of the control tokens from the tokenizer, and which tokens an answer may contain.
+
+        Raises:
+            UniuggError: CHECKPOINT_MISMATCH if the tokenizer has more entries than the embedding has rows.
+        """
+        if len(tokenizer) > self.config.vocab_size:
+            raise UniuggError(
+                ErrorCode.CHECKPOINT_MISMATCH,
+                f"the tokenizer has {len(tokenizer)} entries, the embedding {self.config.vocab_size} rows",
+            )
+        self._prefix = condition_prefix(tokenizer)
+        self._stops = frozenset(tokenizer.stop_ids)
+        forbidden = torch.ones(self.config.vocab_size, dtype=torch.bool, device="cpu")
+        forbidden[: len(tokenizer)] = False
+        forbidden[sorted(tokenizer.control_ids)] = True
+        forbidden[list(tokenizer.stop_ids)] = False
+        self._forbidden = forbidden
+
+    @property
+    def condition_width(self) -> int:
+        """E: width of what :meth:`condition` gives."""
+        return self.config.condition_width if isinstance(self.condition_projector, nn.Sequential) else self.config.width
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type the connectors compute in."""
+        return self.view_query.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.view_query.device
+
+    # Embeddings
+
+    def embed_tokens(self, ids: Sequence[int]) -> Tensor:
+        """Token numbers to (T, W)."""
+        return self.qwen.model.embed_tokens(torch.tensor(ids, dtype=torch.long, device=self.device))
+
+    def embed_features(self, features: Tensor) -> Tensor:
+        """Encoder features (..., N, D), real or generated, to picture tokens (..., N, W)."""
+        return self.projector(features.to(self.dtype))
+
+    def embed_rays(self, raymap: Tensor) -> Tensor:
+        """Plücker rays (B, gh, gw, 6) of the target view to transform queries (B, gh gw, W)."""
+        return self.query(raymap.to(self.dtype).flatten(1, 2)) + self.view_query
+
+    def assemble(
+        self, prompt: Prompt, images: Sequence[Tensor], queries: Tensor | None = None
+    ) -> tuple[Tensor, list[slice]]:
+        """One sequence of embeddings.
+
+        Args:
+            prompt: the order.
+            images: picture tokens (N, W) by number, from :meth:`embed_features`.
+            queries: (Q, W), from :meth:`embed_rays`, where the prompt has a slot for them.
+
+        Returns:
+            (T, W), and where each picture's tokens stand. The prompt's answer is not part of it.
+
+        Raises:
+            UniuggError: REQUEST_INVALID if the prompt has a slot that nothing was given for.
+        """
+        parts: list[Tensor] = []
+        places: dict[int, slice] = {}
+        length = 0
+        for piece in prompt.pieces:
+            if isinstance(piece, ImageSlot):
+                if piece.index >= len(images):
+                    raise UniuggError(
+                        ErrorCode.REQUEST_INVALID, f"the prompt shows picture {piece.index} of {len(images)}"
+                    )
+                part = images[piece.index]
+                places[piece.index] = slice(length, length + len(part))
+            elif isinstance(piece, QuerySlot):
+                if queries is None:
+                    raise UniuggError(ErrorCode.REQUEST_INVALID, "the prompt has transform queries, none were given")
+                part = queries
+            else:
+                part = self.embed_tokens(piece)
+            parts.append(part)
+            length += len(part)
+        return torch.cat(parts), [places[index] for index in sorted(places)]
+
+    # Condition
+
+    def condition(self, features: Tensor, raymap: Tensor) -> Tensor:
+        """The condition of the target view, in one pass (the form for training).
+
+        Args:
+            features: (B, N, D) of the reference view.
+            raymap: (B, gh, gw, 6) of the target view in the reference camera's frame.
+
+        Returns:
+            (B, Q, E), or (B, Q, W) without a condition projector. Causal attention lets a query see the picture and
+            the queries before it; with ``bidirectional_queries`` it sees all queries. What a prompt has after the
+            queries cannot reach them either way, so it is left out.
+        """
+        before = self._condition_prefix(features)
+        queries = self.embed_rays(raymap)
+        embeddings = torch.cat([before, queries], dim=1)
+        mask = None
+        if self.config.bidirectional_queries:
+            total, first = embeddings.shape[1], before.shape[1]
+            hidden = torch.ones(total, total, dtype=torch.bool, device=embeddings.device).triu(1)
+            hidden[first:, first:] = False
+            mask = _additive(hidden, embeddings.dtype)
+        states = self.qwen.model(inputs_embeds=embeddings, attention_mask=mask, use_cache=False).last_hidden_state
+        return self.condition_projector(states[:, before.shape[1] :])
+
+    def prefix(self, features: Tensor) -> Prefix:
+        """Runs the reference picture (1, N, D) alone and keeps its attention cache for :meth:`condition_after`."""
+        before = self._condition_prefix(features)
+        output = self.qwen.model(inputs_embeds=before, use_cache=True)
+        return Prefix(output.past_key_values, before.shape[1])
+
+    def condition_after(self, prefix: Prefix, raymap: Tensor) -> Tensor:
+        """As :meth:`condition` to rounding, for one more target of a picture that was run before; the cache stays."""
+        queries = self.embed_rays(raymap)
+        cache = copy.deepcopy(prefix.cache)
+        mask = None
+        if self.config.bidirectional_queries:
+            shape = (queries.shape[1], prefix.length + queries.shape[1])
+            mask = _additive(torch.zeros(shape, dtype=torch.bool, device=queries.device), queries.dtype)
+        states = self.qwen.model(
+            inputs_embeds=queries, attention_mask=mask, past_key_values=cache, use_cache=True
+        ).last_hidden_state
+        return self.condition_projector(states)
+
+    def null(self, condition: Tensor) -> Tensor:
+        """The learned condition "no condition", shaped like `condition` (B, Q, E); for guidance and its training.
+
+        Raises:
+            UniuggError: REQUEST_INVALID if the model has none.
+        """
+        if self.null_condition is None:
+            raise UniuggError(ErrorCode.REQUEST_INVALID, "a model without diffusion has no guidance")
+        return self.null_condition.to(condition.dtype).expand_as(condition)
+
+    def _condition_prefix(self, features: Tensor) -> Tensor:
+        if self._prefix is None:
+            raise UniuggError(ErrorCode.CHECKPOINT_MISSING, "the language model has no tokenizer; call bind() first")
+        batch = features.shape[0]
+        pictures = self.embed_features(features)
+        parts = [
+            pictures if isinstance(piece, ImageSlot) else self.embed_tokens(piece).expand(batch, -1, -1)
+            for piece in self._prefix.pieces
+            if not isinstance(piece, QuerySlot)
+        ]
+        return torch.cat(parts, dim=1)
+
+    # Words
+
+    def forward(self, embeddings: Tensor, attention_mask: Tensor | None = None, labels: Tensor | None = None) -> Any:
+        """Transformers' output (loss, logits) over ready-made embeddings.
+
+        Args:
+            embeddings: (B, T, W).
+            attention_mask: (B, T), 1 for real tokens, padding on the right.
+            labels: (B, T), the token at each place, :data:`IGNORED` where the loss does not count; shifted inside.
+        """
+        return self.qwen(inputs_embeds=embeddings, attention_mask=attention_mask, labels=labels, use_cache=False)
+
+    def collate(
+        self,
+        prompts: Sequence[Prompt],
+        images: Sequence[Sequence[Tensor]],
+        queries: Sequence[Tensor | None] | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """A training batch of questions with their wanted answers, padded on the right.
+
+        Args:
+            prompts: with `answer` set.
+            images: for each prompt its picture tokens (N, W).
+            queries: for each prompt its transform queries (Q, W), or None.
+
+        Returns:
+            embeddings (B, T, W), attention mask (B, T) and labels (B, T), ready for :meth:`forward`; only the answers
+            (with their closing token) count.
+        """
+        rows = []
+        for number, prompt in enumerate(prompts):
+            start, _ = self.assemble(prompt, images[number], None if queries is None else queries[number])
+            whole = torch.cat([start, self.embed_tokens(prompt.answer)])
+            wanted = torch.tensor(prompt.answer, dtype=torch.long, device=self.device)
+            rows.append((whole, torch.cat([wanted.new_full((len(start),), IGNORED), wanted])))
+        pad = nn.utils.rnn.pad_sequence
+        embeddings = pad([row for row, _ in rows], batch_first=True)
+        labels = pad([row for _, row in rows], batch_first=True, padding_value=IGNORED)
+        mask = pad([torch.ones(len(row), dtype=torch.long, device=self.device) for row, _ in rows], batch_first=True)
+        return embeddings, mask, labels
+
+    def generate(
+        self,
+        embeddings: Tensor,
+        max_new_tokens: int,
+        *,
+        temperature: float = 0.0,
+        generator: torch.Generator | None = None,
+    ) -> Iterator[tuple[int, float]]:
+        """Continues one sequence token by token.
+
+        Args:
+            embeddings: (T, W), from :meth:`assemble`.
+            max_new_tokens: upper limit.
+            temperature: 0 takes the likeliest token; above 0 draws with `generator`.
+
+        Yields:
+            (token, natural logarithm of its probability among the tokens an answer may contain). A stop token is
+            yielded too, as the last one; without it the limit ended the answer. Each token's work is done when it is
+            asked for, so leaving the loop stops at once.
+        """
+        if self._forbidden is None:
+            raise UniuggError(ErrorCode.CHECKPOINT_MISSING, "the language model has no tokenizer; call bind() first")
+        forbidden = self._forbidden.to(embeddings.device)
+        cache, step = None, embeddings[None]
+        for _ in range(max_new_tokens):
+            output = self.qwen.model(inputs_embeds=step, past_key_values=cache, use_cache=True)
+            cache = output.past_key_values
+            logits = self.qwen.lm_head(output.last_hidden_state[0, -1]).float().masked_fill(forbidden, -torch.inf)
+            logprobs = torch.log_softmax(logits, dim=-1)
+            if temperature > 0.0:
+                weights = torch.softmax(logits / temperature, dim=-1).cpu()
+                token = int(torch.multinomial(weights, 1, generator=generator))
+            else:
+                token = int(logprobs.argmax())
+            yield token, float(logprobs[token])
+            if token in self._stops:
+                return
+            step = self.embed_tokens([token])[None]
+
+
+def _additive(hidden: Tensor, dtype: torch.dtype) -> Tensor:
+    """(rows, columns), True where attention must not look, to the (1, 1, rows, columns) that is added to its scores."""
+    mask = torch.zeros(hidden.shape, dtype=dtype, device=hidden.device)
+    return mask.masked_fill(hidden, torch.finfo(dtype).min)[None, None]

@@ -1,0 +1,135 @@
+"""UniUGG as a whole: encoder, spatial decoder, Spatial-VAE, language model and denoiser in one module.
+
+Parameter names begin with ``encoder.``, ``spatial.``, ``vae.``, ``language.`` or ``denoiser.``; that is the layout of a
+checkpoint. Everything but the tokenizer's numbers comes from the configuration.
+
+Shape letters: B batch, N tokens, D feature width, H W pixels, Q queries, E condition width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..cameras.rays import plucker_raymap
+from ..config import ModelConfig
+from ..tokenizer import SpatialTokenizer
+from .decoder import SpatialDecoder
+from .denoiser import Denoiser, build_denoiser
+from .encoder import EncoderOutput, build_encoder
+from .language import Language
+from .vae import SpatialVAE
+
+__all__ = ["PARTS", "UniUGG"]
+
+PARTS = ("encoder", "spatial", "vae", "language", "denoiser")
+"""Prefixes of the parameter names, in the order data flows."""
+
+
+class UniUGG(nn.Module):
+    """All networks of the paper.
+
+    Args:
+        config: sizes of every part.
+        tokenizer: its control tokens are what prompts are made of; can be bound later with :meth:`bind`.
+
+    Raises:
+        UniuggError: CHECKPOINT_MISMATCH if the tokenizer has more entries than the language model.
+    """
+
+    def __init__(self, config: ModelConfig, tokenizer: SpatialTokenizer | None = None) -> None:
+        super().__init__()
+        width = config.encoder.width
+        diffuses = config.denoiser.kind == "unet"
+        self.config = config
+        self.encoder = build_encoder(config.encoder)
+        self.spatial = SpatialDecoder(config.decoder, width, config.encoder.patch)
+        self.vae = SpatialVAE(config.vae, width)
+        self.language = Language(config.language, width, project=diffuses)
+        self.denoiser = build_denoiser(
+            config.denoiser, config.latent_shape, self.language.condition_width, config.language.width, width
+        )
+        if tokenizer is not None:
+            self.bind(tokenizer)
+
+    @classmethod
+    def initialised(cls, config: ModelConfig, seed: int = 0, tokenizer: SpatialTokenizer | None = None) -> UniUGG:
+        """Fresh weights, the same for the same `seed`; the global random state is left as it was."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return cls(config, tokenizer).eval()
+
+    @staticmethod
+    def parameter_counts(config: ModelConfig) -> dict[str, int]:
+        """Numbers of parameters by part, counted without allocating any; the parts add up to ``total``.
+
+        ``language_model`` is the Qwen2 transformer alone (tied embeddings counted once), ``connectors`` what links it
+        to pictures, rays and the denoiser.
+        """
+        with torch.device("meta"):
+            model = UniUGG(config)
+        counts = {
+            "encoder": _count(model.encoder),
+            "spatial_decoder": _count(model.spatial),
+            "spatial_vae": _count(model.vae),
+            "language_model": _count(model.language.qwen),
+            "connectors": _count(model.language) - _count(model.language.qwen),
+            "denoiser": _count(model.denoiser),
+        }
+        return {**counts, "total": sum(counts.values())}
+
+    def bind(self, tokenizer: SpatialTokenizer) -> None:
+        """Makes the tokenizer's control tokens those of the prompts."""
+        self.language.bind(tokenizer)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.language.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the weights."""
+        return self.language.dtype
+
+    def encode(self, image01: Tensor) -> EncoderOutput:
+        """Features of RGB pictures (B, 3, H, W) in [0, 1]."""
+        return self.encoder(self.encoder.normalise(image01).to(self.dtype))
+
+    def raymap(self, target_from_reference: Tensor, matrix: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Plücker rays (B, h, w, 6) of target views with pinhole matrices (B, 3, 3), see :func:`plucker_raymap`."""
+        patch, scale = self.config.encoder.patch, self.config.language.translation_scale
+        return plucker_raymap(target_from_reference, matrix, *grid, patch, scale)
+
+    def generation_loss(
+        self,
+        reference: Tensor,
+        target: Tensor,
+        raymap: Tensor,
+        grid: tuple[int, int],
+        generator: torch.Generator,
+        *,
+        drop_condition: float = 0.1,
+    ) -> Tensor:
+        """L_gen of UniUGG: noise prediction on the target's latent, or the regressor's error without diffusion.
+
+        Args:
+            reference, target: features (B, N, D) of the frozen encoder.
+            raymap: (B, h, w, 6) of the target view.
+            grid: (h, w).
+            generator: draws latents, steps, noise and dropped conditions.
+            drop_condition: share of the conditions replaced by the null condition, so that guidance can be used.
+        """
+        condition = self.language.condition(reference, raymap)
+        if not isinstance(self.denoiser, Denoiser):
+            return self.denoiser.loss(self.vae.standardise(target), condition)
+        with torch.no_grad():
+            latent = self.vae.scaled(self.vae.encode(target, grid).sample(generator).float())
+        draw = torch.rand(len(condition), generator=generator, device=generator.device).to(condition.device)
+        dropped = (draw < drop_condition)[:, None, None]
+        condition = torch.where(dropped, self.language.null(condition), condition)
+        return self.denoiser.loss(latent, condition, generator)
+
+
+def _count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())

@@ -1,0 +1,90 @@
+"""The order of tokens in front of the language model: control tokens, pictures, transform queries, words.
+
+A prompt is a sequence of pieces: token numbers, or a slot that the embeddings of a picture or of the transform queries
+fill. Words of people only ever come in as plain text, so no question can open a message of its own.
+
+The layout is the chat form of Qwen2.5 without a system message (UniUGG figure 3 for the order; the details are ours):
+
+    <|im_start|>user\\n [picture] \\n [queries] \\n question <|im_end|>\\n<|im_start|>assistant\\n answer <|im_end|>\\n
+
+Several pictures are written as ``Frame 1:`` [picture] and so on. Generation reads the condition at the queries of
+``<|im_start|>user\\n [picture] \\n [queries]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .outputs import Turn
+from .tokenizer import SpatialTokenizer
+
+__all__ = ["ImageSlot", "Piece", "Prompt", "QuerySlot", "condition_prefix", "question_prompt"]
+
+
+@dataclass(frozen=True)
+class ImageSlot:
+    """Stands for the tokens of picture number `index`."""
+
+    index: int
+
+
+@dataclass(frozen=True)
+class QuerySlot:
+    """Stands for the transform queries."""
+
+
+Piece = tuple[int, ...] | ImageSlot | QuerySlot
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Pieces in order, and the answer that training wants after them (with its closing token)."""
+
+    pieces: tuple[Piece, ...]
+    answer: tuple[int, ...] = ()
+
+    @property
+    def text_tokens(self) -> int:
+        """Number of tokens that are neither picture nor query; the answer is not counted."""
+        return sum(len(piece) for piece in self.pieces if isinstance(piece, tuple))
+
+
+def condition_prefix(tokenizer: SpatialTokenizer) -> Prompt:
+    """What stands before the transform queries of a generation."""
+    newline = tuple(tokenizer.encode("\n"))
+    return Prompt(((tokenizer.im_start, *tokenizer.encode("user\n")), ImageSlot(0), newline))
+
+
+def question_prompt(
+    tokenizer: SpatialTokenizer,
+    question: str,
+    *,
+    images: int = 1,
+    history: Sequence[Turn] = (),
+    with_queries: bool = False,
+    answer: str | None = None,
+) -> Prompt:
+    """The prompt of a question about `images` pictures, up to where the answer begins.
+
+    Args:
+        history: earlier turns, oldest first; the pictures stand in the first user message.
+        with_queries: puts the transform queries after the pictures, for questions about a view from elsewhere.
+        answer: for training, the wanted answer.
+    """
+    encode = tokenizer.encode
+    newline = tuple(encode("\n"))
+    pieces: list[Piece] = [(tokenizer.im_start, *encode("user\n"))]
+    for index in range(images):
+        if images > 1:
+            pieces.append(tuple(encode(f"Frame {index + 1}: ")))
+        pieces += [ImageSlot(index), newline]
+    if with_queries:
+        pieces += [QuerySlot(), newline]
+    to_answer = (tokenizer.im_end, *newline, tokenizer.im_start, *encode("assistant\n"))
+    to_question = (tokenizer.im_end, *newline, tokenizer.im_start, *encode("user\n"))
+    for turn in history:
+        pieces += [(*encode(turn.question), *to_answer), (*encode(turn.answer), *to_question)]
+    pieces.append((*encode(question), *to_answer))
+    wanted = () if answer is None else (*encode(answer), tokenizer.im_end)
+    return Prompt(tuple(pieces), wanted)
