@@ -2,10 +2,10 @@
 
     python -m training.tokenizer uniugg_core/assets/tokenizer
 
-Byte-level BPE in Qwen2's layout, so nothing is ever unknown and a real Qwen2.5 folder takes its place without a change.
-The corpus is made here: questions and answers of the spatial benchmark families (counting, distance, size, direction,
-appearance order, camera motion, view change), names of indoor things, units, and common English words. Qwen2's splitting
-rule keeps digits single, so numbers are read and written digit by digit.
+Byte-level BPE in Qwen2's layout, so nothing is ever unknown and a real Qwen2.5 folder takes its place without a
+change. The corpus is made here: questions and answers of the spatial benchmark families (counting, distance, size,
+direction, appearance order, camera motion, view change), names of indoor things, units, and common English words.
+Qwen2's splitting rule keeps digits single, so numbers are read and written digit by digit.
 """
 
 from __future__ import annotations
@@ -59,26 +59,30 @@ QUESTIONS = (
     "These are frames of a video. How many {thing}(s) are in this room?",
     "How many {thing}s are there in the picture? Answer with a number.",
     "How many {colour} objects can you see?",
-    "Measuring from the closest point of each object, what is the distance between the {thing} and the {thing} (in {unit})?",
+    "Measuring from the closest point of each object, what is the distance between the {thing} and the {thing} (in "
+    "{unit})?",
     "What is the length of the longest dimension (length, width, or height) of the {thing}, measured in centimeters?",
-    "What is the size of this {room} (in square meters)? If multiple rooms are shown, estimate the size of the combined space.",
+    "What is the size of this {room} (in square meters)? If multiple rooms are shown, estimate the size of the "
+    "combined space.",
     "How far is the {colour} {thing} from the camera? Answer in {unit}.",
     "What is the depth of the {thing} at the marked point, in {unit}?",
     "How high is the {thing} above the floor?",
     "How wide is the {colour} {thing}?",
-    "Measuring from the closest point of each object, which of these objects (A {thing}, B {thing}, C {thing}, D {thing}) "
-    "is the closest to the {thing}?",
+    "Measuring from the closest point of each object, which of these objects (A {thing}, B {thing}, C {thing}, D "
+    "{thing}) is the closest to the {thing}?",
     "Which object is farther from the camera, the {thing} or the {colour} {thing}?",
     "Which is nearer, the {thing} or the {thing}?",
-    "If I am standing by the {thing} and facing the {thing}, is the {thing} to my {side}, {side}, or {side}? The directions "
-    "refer to the quadrants of a Cartesian plane.",
+    "If I am standing by the {thing} and facing the {thing}, is the {thing} to my {side}, {side}, or {side}? The "
+    "directions refer to the quadrants of a Cartesian plane.",
     "Is the {thing} to the {side} of the {colour} {thing}?",
     "Is there a {colour} {thing} in the {room}?",
     "What is {side} of the {thing}?",
     "What colour is the {thing}? What color is the {material} {thing}?",
-    "What will be the first-time appearance order of the following categories in the video: {thing}, {thing}, {thing}, {thing}?",
-    "You are a robot beginning at the {thing} and facing the {thing}. You want to navigate to the {thing}. You will perform "
-    "the following actions: 1. [please fill in] 2. Go forward until the {thing} 3. [please fill in]. Choose from the options.",
+    "What will be the first-time appearance order of the following categories in the video: {thing}, {thing}, "
+    "{thing}, {thing}?",
+    "You are a robot beginning at the {thing} and facing the {thing}. You want to navigate to the {thing}. You will "
+    "perform the following actions: 1. [please fill in] 2. Go forward until the {thing} 3. [please fill in]. Choose from the "
+    "options.",
     "How did the camera move from Frame 1 to Frame 2? Estimate the translation and the rotation.",
     "Which frame was taken first? In Frame 2, where is the {thing} of Frame 1?",
     "Imagine the camera moves {number} {unit} to the {side} and turns {integer} degrees. Describe what you would see.",
@@ -119,25 +123,26 @@ ANSWERS = (
 )
 
 WORDS = """
-the of and to a in is that it was for on are as with his they at be this from have or by one had not but what all were when
-we there can an your which their said if do will each about how up out them then she many some so these would other into has
-more her two like him see time could no make than first been its who now people my made over did down only way find use may
-water long little very after words called just where most know get through back much before go good new write our used me man
-too any day same right look think also around another came come work three word must because does part even place well such
-here take why things help put years different away again off went old number great tell men say small every found still
-between name should home big give air line set own under read last never us left end along while might next sound below saw
-something thought both few those always looked show large often together asked house world going want school important until
-form food keep children feet land side without boy once animals life enough took sometimes four head above kind began almost
-live page got earth need far hand high year mother light parts country father let night following picture being study second
-eyes soon times story boys since white days ever paper hard near sentence better best across during today others however sure
-means knew try told young sun thing whole hear example heard several change answer room sea against top turned learn point
-city play toward five using himself usually money seen car morning given trees corner middle closest farthest nearest
-distance length width height depth size area volume angle direction position rotation translation degrees view camera image
-frame scene object objects visible hidden behind front facing standing scale metric approximately roughly exactly between
-shortest longest tallest largest smallest higher lower closer farther wider narrower half twice same equal total count please
-estimate describe compare choose option letter phrase single question space plane ground centre center edge surface robot
-navigate reach grasp pick place carry open close empty full free blocked path obstacle safe zero one two three four five six
-seven eight nine ten eleven twelve twenty thirty forty fifty hundred half quarter
+the of and to a in is that it was for on are as with his they at be this from have or by one had not but what all were
+when we there can an your which their said if do will each about how up out them then she many some so these would
+other into has more her two like him see time could no make than first been its who now people my made over did down
+only way find use may water long little very after words called just where most know get through back much before go
+good new write our used me man too any day same right look think also around another came come work three word must
+because does part even place well such here take why things help put years different away again off went old number
+great tell men say small every found still between name should home big give air line set own under read last never us
+left end along while might next sound below saw something thought both few those always looked show large often
+together asked house world going want school important until form food keep children feet land side without boy once
+animals life enough took sometimes four head above kind began almost live page got earth need far hand high year
+mother light parts country father let night following picture being study second eyes soon times story boys since
+white days ever paper hard near sentence better best across during today others however sure means knew try told young
+sun thing whole hear example heard several change answer room sea against top turned learn point city play toward five
+using himself usually money seen car morning given trees corner middle closest farthest nearest distance length width
+height depth size area volume angle direction position rotation translation degrees view camera image frame scene
+object objects visible hidden behind front facing standing scale metric approximately roughly exactly between shortest
+longest tallest largest smallest higher lower closer farther wider narrower half twice same equal total count please
+estimate describe compare choose option letter phrase single question space plane ground centre center edge surface
+robot navigate reach grasp pick place carry open close empty full free blocked path obstacle safe zero one two three
+four five six seven eight nine ten eleven twelve twenty thirty forty fifty hundred half quarter
 """.split()
 
 FIELDS = {
