@@ -14,8 +14,8 @@ import numpy as np
 
 from ..cameras import Camera, axis_rotation, inverse_rigid
 from ..errors import ErrorCode, UniuggError
-from .splat import render_points
 from ..scene import IMAGINED, OBSERVED, Scene, View, up_direction
+from .splat import render_points
 
 __all__ = ["IMAGINED_TINT", "scene_picture"]
 
