@@ -81,8 +81,8 @@ QUESTIONS = (
     "What will be the first-time appearance order of the following categories in the video: {thing}, {thing}, "
     "{thing}, {thing}?",
     "You are a robot beginning at the {thing} and facing the {thing}. You want to navigate to the {thing}. You will "
-    "perform the following actions: 1. [please fill in] 2. Go forward until the {thing} 3. [please fill in]. Choose from the "
-    "options.",
+    "perform the following actions: 1. [please fill in] 2. Go forward until the {thing} 3. [please fill in]. Choose "
+    "from the options.",
     "How did the camera move from Frame 1 to Frame 2? Estimate the translation and the rotation.",
     "Which frame was taken first? In Frame 2, where is the {thing} of Frame 1?",
     "Imagine the camera moves {number} {unit} to the {side} and turns {integer} degrees. Describe what you would see.",
