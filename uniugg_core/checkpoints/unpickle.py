@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import pickle
-import re
 import tarfile
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -38,12 +37,13 @@ class Inert:
         pass
 
 
-#: Real classes that are rebuilt: options of the training command, and NumPy numbers among them.
+_NUMPY_SCALAR = np.float64(0).__reduce__()[0]  # its module was renamed in NumPy 2; files have either name
+
+#: What is rebuilt for real: options of the training command, and NumPy numbers among them.
 PLAIN: tuple[Any, ...] = (
     argparse.Namespace,
-    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar")
-    if hasattr(np, "_core")
-    else (np.core.multiarray.scalar, "numpy._core.multiarray.scalar"),
+    (_NUMPY_SCALAR, "numpy.core.multiarray.scalar"),
+    (_NUMPY_SCALAR, "numpy._core.multiarray.scalar"),
     np.dtype,
     *(type(np.dtype(kind)) for kind in ("bool", "int32", "int64", "float32", "float64")),
 )
@@ -58,7 +58,6 @@ INERT: tuple[str, ...] = (
     "pathlib._local.PosixPath",
 )
 
-_NAMED_GLOBAL = re.compile(r"(?:GLOBAL|class|global)\s+([\w.]+\.[\w]+)")
 #: Where training programs put the tensors, best first: averaged weights are the published ones.
 _WRAPPERS = ("state_dict_ema", "state_dict", "model")
 
@@ -81,18 +80,24 @@ def read_torch(path: str | Path, *, inert: Sequence[str] = ()) -> Any:
     allowed = [*PLAIN, *((Inert, name) for name in (*INERT, *inert))]
     try:
         with torch.serialization.safe_globals(allowed):
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            forbidden = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+            if not forbidden:
+                return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
-        names = sorted(set(_NAMED_GLOBAL.findall(str(error))) - {"torch.serialization.add_safe_globals"})
-        what = f"names {', '.join(names)}" if names else "asks for more than tensors and plain containers"
+        detail = str(error).partition("WeightsUnpickler error: ")[2].partition("\n")[0]
         raise UniuggError(
             ErrorCode.CHECKPOINT_UNSAFE,
-            f"the pickle in {path} {what}; refused, nothing was run. If that is a class without weights, "
-            "list it as inert",
+            f"the pickle in {path} asks for more than tensors and plain containers, nothing was run: "
+            f"{detail or 'it is damaged or forged'}",
         ) from None
     except Exception as error:  # a damaged archive surfaces as almost any type
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise UniuggError(ErrorCode.CHECKPOINT_INVALID, f"{path} is not readable: {first_line}") from error
+    raise UniuggError(
+        ErrorCode.CHECKPOINT_UNSAFE,
+        f"the pickle in {path} names {', '.join(sorted(forbidden))}; refused, nothing was run. "
+        "A class that carries no weights can be declared inert",
+    )
 
 
 def _refuse_other_formats(path: Path) -> None:

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from uniugg_core.models.layers import Attention, PatchEmbed, Rope2d, rotate
+
+
+class TestRope:
+    def test_known_angles(self) -> None:
+        """Token (row 2, column 3) of a head of 8: rows turn entries 0..3, columns 4..7, frequencies 1 and 1/10."""
+        rope = Rope2d(8, 100.0)((4, 5), torch.device("cpu"))
+        angles = np.array([2, 0.2, 2, 0.2, 3, 0.3, 3, 0.3])
+        np.testing.assert_allclose(rope.cos_NC[2 * 5 + 3], np.cos(angles), rtol=1e-6)
+        np.testing.assert_allclose(rope.sin_NC[2 * 5 + 3], np.sin(angles), rtol=1e-6)
+
+    def test_turns_pairs_half_a_half_apart(self) -> None:
+        """Within the row half of a head of 8, entries i and i + 2 turn together, counter-clockwise."""
+        tokens = torch.zeros(1, 1, 6, 8)
+        tokens[..., 0] = 1.0
+        turned = rotate(tokens, Rope2d(8, 100.0)((3, 2), torch.device("cpu")))[0, 0]
+        for row in range(3):
+            expected = [math.cos(row), 0, math.sin(row), 0, 0, 0, 0, 0]
+            np.testing.assert_allclose(turned[row * 2 + 1], expected, atol=1e-6)
+
+    @settings(max_examples=30, deadline=None)
+    @given(
+        st.tuples(st.integers(0, 8), st.integers(0, 11)),
+        st.tuples(st.integers(0, 8), st.integers(0, 11)),
+        st.tuples(st.integers(0, 7), st.integers(0, 5)),
+        st.integers(0, 2**31),
+    )
+    def test_scores_depend_on_relative_position(
+        self, one: tuple[int, int], other: tuple[int, int], shift: tuple[int, int], seed: int
+    ) -> None:
+        rows, columns = 16, 17
+        rope = Rope2d(32, 100.0)((rows, columns), torch.device("cpu"))
+        generator = torch.Generator().manual_seed(seed)
+        q, k = torch.randn(2, 1, 1, 1, 32, generator=generator).expand(-1, -1, -1, rows * columns, -1)
+        q, k = rotate(q, rope)[0, 0], rotate(k, rope)[0, 0]
+
+        def score(a: tuple[int, int], b: tuple[int, int]) -> float:
+            return float(q[a[0] * columns + a[1]] @ k[b[0] * columns + b[1]])
+
+        moved = [(p[0] + shift[0], p[1] + shift[1]) for p in (one, other)]
+        assert score(one, other) == pytest.approx(score(*moved), abs=2e-4)
+
+    def test_keeps_length_and_type(self) -> None:
+        tokens = torch.randn(2, 3, 12, 16, generator=torch.Generator().manual_seed(0))
+        turned = rotate(tokens, Rope2d(16, 100.0)((3, 4), torch.device("cpu")))
+        torch.testing.assert_close(turned.norm(dim=-1), tokens.norm(dim=-1))
+        assert rotate(tokens.bfloat16(), Rope2d(16, 100.0)((3, 4), torch.device("cpu"))).dtype == torch.bfloat16
+
+    def test_refuses_an_odd_head(self) -> None:
+        with pytest.raises(ValueError, match="6"):
+            Rope2d(6, 100.0)
+
+    def test_cache_is_bounded_and_copies_start_empty(self) -> None:
+        rope = Rope2d(8, 100.0)
+        for rows in range(1, 30):
+            rope((rows, 2), torch.device("cpu"))
+        assert len(rope._tables) <= 8
+        assert rope((3, 2), torch.device("cpu")) is rope((3, 2), torch.device("cpu"))
+        assert not copy.deepcopy(rope)._tables
+
+    def test_a_table_made_in_inference_serves_training(self) -> None:
+        attention, rope = Attention(16, 2), Rope2d(8, 100.0)
+        tokens = torch.randn(1, 6, 16, generator=torch.Generator().manual_seed(0))
+        with torch.inference_mode():
+            attention(tokens, rope((2, 3), tokens.device))
+        attention(tokens, rope((2, 3), tokens.device)).sum().backward()
+        assert attention.qkv.weight.grad is not None
+
+
+class TestPatchEmbed:
+    @pytest.mark.parametrize("bias", [True, False])
+    def test_equals_a_strided_convolution(self, bias: bool) -> None:
+        embed = PatchEmbed(4, 7, bias=bias)
+        image = torch.randn(2, 3, 12, 20, generator=torch.Generator().manual_seed(0))
+        weight = embed.weight.view(7, 3, 4, 4)
+        expected = torch.nn.functional.conv2d(image, weight, embed.bias, stride=4).flatten(2).transpose(1, 2)
+        torch.testing.assert_close(embed(image), expected, rtol=1e-5, atol=1e-5)
+
+    def test_order_is_channel_row_column(self) -> None:
+        """A weight that picks one entry shows where it comes from."""
+        embed = PatchEmbed(2, 1, bias=False)
+        image = torch.arange(3 * 4 * 6, dtype=torch.float32).view(1, 3, 4, 6)
+        with torch.no_grad():
+            embed.weight.zero_()
+            embed.weight[0, 1 * 4 + 1 * 2 + 0] = 1  # channel 1, row 1, column 0 of the patch
+        tokens = embed(image)[0, :, 0].detach()
+        expected = image[0, 1, 1::2, 0::2].flatten()
+        assert torch.equal(tokens, expected)
