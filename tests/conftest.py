@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,7 +38,6 @@ def _set_environment() -> None:
 
 
 _set_environment()  # at import: rclpy and Fast DDS read these when the first test module imports them
-sys.path.insert(0, str(ROOT))
 
 try:
     from uniugg_core._compat import ensure_torchvision
