@@ -1,0 +1,334 @@
+"""What a training run is: typed, frozen settings, read from YAML with strict names and changed by ``--set a.b=value``.
+
+A run is described completely by one :class:`TrainConfig`; it is written beside the checkpoints as ``train.json``. The
+comment at a field says what happens when it is changed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from uniugg_core.config import ModelConfig, preset
+from uniugg_core.errors import ErrorCode, UniuggError
+
+__all__ = [
+    "DataConfig",
+    "EmaConfig",
+    "EncoderStageConfig",
+    "ModelChoice",
+    "OptimizerConfig",
+    "RunConfig",
+    "TeacherStageConfig",
+    "TrainConfig",
+    "UnifiedStageConfig",
+    "VAEStageConfig",
+]
+
+STAGES = ("teacher", "encoder", "vae", "unified")
+PHASES = ("align", "joint", "final")
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """Which sizes are trained and what the weights start from."""
+
+    preset: str = "tiny"  # sizes to begin with: "tiny" or "paper"
+    change: dict[str, Any] = field(default_factory=dict)  # nested changes to the preset, e.g. {encoder: {depth: 4}}
+    start: str | None = None  # checkpoint folder of an earlier stage; its tensors are loaded where names agree
+    start_ema: bool = True  # take the averaged weights of `start` where it has them
+
+    def resolve(self) -> ModelConfig:
+        """The sizes.
+
+        Raises:
+            UniuggError: CHECKPOINT_MISSING (no such preset) or CHECKPOINT_INVALID (unknown field, wrong type).
+        """
+        return ModelConfig.from_dict(_merged(preset(self.preset).to_dict(), self.change))
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where samples come from. Sample i of a split is a pure function of (source, seed, i), so a resumed run is exact."""
+
+    source: str = "rooms"  # name in the registry of training.data
+    path: str | None = None  # folder of recorded data, for sources that read one
+    seed: int = 0  # another seed is another world
+    workers: int = 1  # processes that make samples; 0 makes them between the steps
+    prefetch: int = 4  # batches each worker keeps ready
+    start_method: str = "forkserver"  # "fork" breaks OpenGL contexts and threads of the parent
+    curriculum: int = 0  # samples over which the difficulty rises from `easiest` to 1; 0 starts at 1
+    easiest: float = 0.0  # difficulty of the first sample, 0 (small motion, tidy rooms) to 1
+    options: dict[str, Any] = field(default_factory=dict)  # passed on to the source
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW with linear warm-up and a half cosine. Defaults: stage 1 of the released trainer."""
+
+    lr: float = 1e-4  # peak learning rate of groups without a factor of their own
+    min_lr: float = 1e-6  # where the cosine ends
+    warmup: float = 0.03  # share of all steps that the rate climbs
+    betas: tuple[float, float] = (0.9, 0.95)
+    eps: float = 1e-8
+    weight_decay: float = 0.05  # only on tensors of two or more axes; 0 on biases and norms
+    clip: float | None = None  # longest gradient (2-norm); null leaves it alone, as stage 1 of the paper did
+    factors: dict[str, float] = field(default_factory=dict)  # learning-rate factor by prefix of the parameter name
+    fused: bool = True  # one kernel for all tensors; False is slower and bit-different
+
+
+@dataclass(frozen=True)
+class EmaConfig:
+    """Moving average of weights; the average is what validation and the exported model use."""
+
+    decay: float = 0.0  # 0 switches it off; 0.9999 for long runs, 0.999 for tens of thousands of steps
+    prefixes: tuple[str, ...] = ("",)  # which parameters; "denoiser." for stage 3
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """How long, how large, how precise, how often."""
+
+    steps: int = 1000  # updates of the weights in the whole run; the cosine ends there
+    batch_size: int = 16  # samples a process and micro-batch
+    accumulate: int = 1  # micro-batches summed before an update
+    precision: str = "fp32"  # "fp32" or "bf16" (autocast; weights and optimiser stay float32)
+    device: str = "auto"  # "auto" takes a GPU if there is one; "cpu" forbids it
+    threads: int = 0  # processor threads of the main process; 0 leaves torch's default
+    compile: bool = False  # torch.compile on the trained parts: minutes at the start, faster steps on a GPU
+    channels_last: bool = True  # convolutions on channels-last memory: up to twice as fast on a CPU
+    deterministic: bool = True  # bit-equal repetition on the same machine; costs speed on a GPU
+    log_every: int = 20  # steps a line of the curve stands for
+    check_every: int = 0  # steps between looks at whether the loss is finite; 0: every step on CPU, else log_every
+    validate_every: int = 1000  # steps; 0 never
+    validation_samples: int = 64  # always the same ones
+    pictures_every: int = 1000  # steps; 0 never
+    checkpoint_every: int = 500  # steps
+    keep: int = 2  # newest checkpoints kept, besides the best
+    peak_tflops: float | None = None  # what MFU refers to; null measures a CPU and looks a GPU up
+    tensorboard: bool = True  # curves and pictures, if tensorboard is installed; metrics.jsonl is always written
+
+
+@dataclass(frozen=True)
+class TeacherStageConfig:
+    """The semantic teacher of `tiny`: an encoder trained to name what every token shows."""
+
+    token_weight: float = 1.0  # cross-entropy against the share of each class in a token's pixels
+    scene_weight: float = 1.0  # binary cross-entropy of "this class is in the picture", read from the summary
+    student_cpe: bool = True  # random crops of the position table
+
+
+@dataclass(frozen=True)
+class EncoderStageConfig:
+    """Stage 1: encoder and spatial decoder. Weights as in the released trainer."""
+
+    teacher: str | None = None  # checkpoint folder of the frozen teacher; null leaves distillation out
+    single_share: float = 0.0  # share of batches that are single pictures and only distil
+    symmetric: bool = True  # decode (1, 2) and (2, 1); False decodes one order, chosen at random
+    alpha: float = 0.2  # reward of confidence in the pointmap loss
+    matching_weight: float = 0.075  # 0 skips the descriptors
+    correspondences: int = 8192  # rows of InfoNCE per pair, true and false together
+    negative_share: float = 0.5  # share of them that are random negatives
+    temperature: float = 0.05
+    matching_alpha: float = 10.0  # reward of descriptor confidence
+    token_weight: float = 10.0  # distillation of features
+    token_share: float = 1 / 3  # share of tokens distilled, drawn anew for every picture
+    summary_weight: float = 10.0  # distillation of the summary
+    rgb_weight: float = 1.0  # colour loss; the published command had it off, stage 2 needs it on
+    rgb_l1: float = 1.0
+    rgb_ssim: float = 0.5
+    rgb_lpips: float = 0.2  # needs the lpips package and its weights; left out with a note where they are missing
+    student_cpe: bool = True  # random crops of the position table in the student
+    teacher_cpe: bool = False  # also in the teacher, as the released trainer had it by accident
+    jitter: tuple[float, float, float, float] = (0.5, 0.5, 0.5, 0.1)  # brightness, contrast, saturation, hue
+    train_encoder: bool = True  # False: ablation (a), a frozen semantic encoder
+
+
+@dataclass(frozen=True)
+class VAEStageConfig:
+    """Stage 2: Spatial-VAE on frozen features, tuned together with the spatial decoder."""
+
+    feature_weight: float = 1.0  # mean squared error of standardised features
+    spatial_weight: float = 1.0  # L_s: confidence-weighted regression and colours through the decoder
+    kl_weight: float = 1e-4  # gamma; mean over latent numbers, summed over both views
+    alpha: float = 0.2
+    rgb_weight: float = 1.0
+    rgb_l1: float = 1.0
+    rgb_ssim: float = 0.5
+    rgb_lpips: float = 0.2
+    real_reference: float = 0.5  # share of pairs decoded with the true features of the reference; 0 as in the figure
+    finetune_decoder: bool = True  # False: ablation (c)
+    spatial_to_vae: bool = True  # whether L_s also trains the VAE
+    statistics_samples: int = 1024  # pairs over which features are standardised at the start
+    scale_samples: int = 1024  # pairs over which the latent's scale is measured at the end
+
+
+@dataclass(frozen=True)
+class UnifiedStageConfig:
+    """Stage 3: language model, queries and denoiser on frozen vision parts."""
+
+    phase: str = "joint"  # "align" (visual projector on answers), "joint", or "final" (few generation batches)
+    generation_share: float = 0.5  # share of micro-batches that generate; the rest answer questions
+    generation_weight: float = 1.0  # lambda
+    answer_weight: float = 1.0
+    drop_condition: float = 0.1  # share of conditions replaced by the learned null sequence
+    spatial_weight: float = 0.0  # regressor only: pointmap loss through the frozen decoder
+    images: int = 2  # most pictures a question comes with
+    max_answer_tokens: int = 48  # longer answers are cut
+    cache_features: bool = False  # keep features of frozen parts in memory; pays when samples repeat
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run."""
+
+    stage: str = "encoder"  # "teacher", "encoder", "vae" or "unified"
+    seed: int = 0  # of weights and of everything drawn in a step; data has its own
+    model: ModelChoice = field(default_factory=ModelChoice)
+    data: DataConfig = field(default_factory=DataConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    ema: EmaConfig = field(default_factory=EmaConfig)
+    teacher: TeacherStageConfig = field(default_factory=TeacherStageConfig)
+    encoder: EncoderStageConfig = field(default_factory=EncoderStageConfig)
+    vae: VAEStageConfig = field(default_factory=VAEStageConfig)
+    unified: UnifiedStageConfig = field(default_factory=UnifiedStageConfig)
+
+    def __post_init__(self) -> None:
+        run = self.run
+        _require(self.stage in STAGES, "stage", self.stage, f"one of {STAGES}")
+        _require(run.precision in ("fp32", "bf16"), "run.precision", run.precision, "'fp32' or 'bf16'")
+        _require(run.device in ("auto", "cpu"), "run.device", run.device, "'auto' or 'cpu'")
+        _require(self.unified.phase in PHASES, "unified.phase", self.unified.phase, f"one of {PHASES}")
+        _require(0 <= self.ema.decay < 1, "ema.decay", self.ema.decay, "at least 0 and less than 1")
+        _require(0 <= self.optimizer.warmup <= 1, "optimizer.warmup", self.optimizer.warmup, "a share, 0 to 1")
+        for name in ("steps", "batch_size", "accumulate", "log_every", "checkpoint_every", "keep"):
+            _require(getattr(run, name) > 0, f"run.{name}", getattr(run, name), "above 0")
+        for name in ("validate_every", "pictures_every", "validation_samples", "check_every", "threads"):
+            _require(getattr(run, name) >= 0, f"run.{name}", getattr(run, name), "0 or more")
+
+    @classmethod
+    def load(cls, path: str | Path, changes: Sequence[str] = ()) -> TrainConfig:
+        """Reads YAML (or JSON) and applies `changes` like ``optimizer.lr=1e-4`` on top.
+
+        A file may name another one with ``base: file`` (relative to itself), whose settings it changes.
+
+        Raises:
+            UniuggError: REQUEST_INVALID, naming the file, the field and what was expected.
+        """
+        data = _read(Path(path))
+        for change in changes:
+            data = _merged(data, _parse_change(change))
+        return cls.from_dict(data)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> TrainConfig:
+        """The inverse of :meth:`to_dict`.
+
+        Raises:
+            UniuggError: REQUEST_INVALID for an unknown field or a value of the wrong type.
+        """
+        return _build(cls, data, "config")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain nested values, ready for JSON."""
+        return dataclasses.asdict(self)
+
+    def save(self, path: str | Path) -> None:
+        """Writes the settings as JSON, which :meth:`load` reads as well."""
+        Path(path).write_text(json.dumps(self.to_dict(), indent=2) + "\n")
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def _refuse(message: str) -> UniuggError:
+    return UniuggError(ErrorCode.REQUEST_INVALID, message)
+
+
+def _require(good: bool, name: str, value: Any, wanted: str) -> None:
+    if not good:
+        raise _refuse(f"config.{name} is {value!r}, expected {wanted}")
+
+
+def _read(path: Path, chain: tuple[Path, ...] = ()) -> dict[str, Any]:
+    if path.resolve() in chain:
+        raise _refuse(f"{path}: `base` leads back to itself")
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise _refuse(f"{path} is no training configuration: {error}") from error
+    if not isinstance(data, dict):
+        raise _refuse(f"{path} holds a {type(data).__name__}, expected named settings")
+    base = data.pop("base", None)
+    if base is None:
+        return data
+    return _merged(_read(path.parent / str(base), (*chain, path.resolve())), data)
+
+
+def _parse_change(text: str) -> dict[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise _refuse(f"--set {text!r}: expected NAME=VALUE, e.g. optimizer.lr=1e-4")
+    try:
+        nested: Any = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise _refuse(f"--set {text!r}: {error}") from error
+    for part in reversed(name.split(".")):
+        nested = {part: nested}
+    return nested
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    result = dict(below)
+    for name, value in above.items():
+        both = isinstance(value, dict) and isinstance(result.get(name), dict)
+        result[name] = _merged(result[name], value) if both else value
+    return result
+
+
+def _build(cls: type, data: Any, where: str) -> Any:
+    if not isinstance(data, dict):
+        raise _refuse(f"{where} is {data!r}, expected named settings")
+    hints = typing.get_type_hints(cls)
+    unknown = sorted(set(map(str, data)) - set(hints))
+    if unknown:
+        raise _refuse(f"{where} has no setting {unknown[0]!r}; there are {sorted(hints)}")
+    return cls(**{name: _convert(hints[name], value, f"{where}.{name}") for name, value in data.items()})
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        return _build(hint, value, where)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in inner:
+            return None
+        return _convert(next(kind for kind in inner if kind is not type(None)), value, where)
+    if origin is tuple and isinstance(value, (list, tuple)):
+        kinds = [inner[0]] * len(value) if inner[-1] is Ellipsis else list(inner)
+        if len(kinds) != len(value):
+            raise _refuse(f"{where} has {len(value)} entries, expected {len(kinds)}")
+        return tuple(_convert(kind, item, f"{where}[{i}]") for i, (kind, item) in enumerate(zip(kinds, value)))
+    if origin is dict and isinstance(value, dict):
+        return {str(key): item if inner[1] is Any else _convert(inner[1], item, f"{where}.{key}") for key, item in value.items()}
+    if hint is float and not isinstance(value, bool):
+        # YAML 1.1 reads 1e-4, without a dot, as text
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if math.isfinite(number):
+            return number
+    elif hint in (int, bool, str) and type(value) is hint:
+        return value
+    raise _refuse(f"{where} is {value!r}, expected {getattr(hint, '__name__', hint)}")

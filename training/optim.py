@@ -1,0 +1,126 @@
+"""AdamW with its parameter groups, the learning-rate schedule, and moving averages of weights."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from uniugg_core.errors import ErrorCode, UniuggError
+
+from .config import EmaConfig, OptimizerConfig
+
+__all__ = ["Average", "build_optimizer", "learning_rate", "parameter_groups", "set_learning_rate", "trained_parameters"]
+
+
+def trained_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Parameters of `model` that learn, by name."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def parameter_groups(parameters: Mapping[str, nn.Parameter], config: OptimizerConfig) -> list[dict]:
+    """Groups by learning-rate factor (longest matching prefix) and weight decay (only tensors of two or more axes).
+
+    Raises:
+        UniuggError: REQUEST_INVALID if a factor's prefix matches no parameter: a misspelt one would be silent.
+    """
+    for prefix in config.factors:
+        if not any(name.startswith(prefix) for name in parameters):
+            raise UniuggError(ErrorCode.REQUEST_INVALID, f"optimizer.factors: no trained parameter begins with {prefix!r}")
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in parameters.items():
+        matching = [prefix for prefix in config.factors if name.startswith(prefix)]
+        factor = config.factors[max(matching, key=len)] if matching else 1.0
+        decay = config.weight_decay if parameter.dim() > 1 else 0.0
+        groups.setdefault((factor, decay), []).append(parameter)
+    return [
+        {"params": members, "lr": config.lr * factor, "weight_decay": decay, "factor": factor}
+        for (factor, decay), members in groups.items()
+    ]
+
+
+def build_optimizer(parameters: Mapping[str, nn.Parameter], config: OptimizerConfig) -> torch.optim.AdamW:
+    """AdamW over :func:`parameter_groups`.
+
+    Raises:
+        UniuggError: REQUEST_INVALID if nothing is to be trained.
+    """
+    if not parameters:
+        raise UniuggError(ErrorCode.REQUEST_INVALID, "every parameter is frozen: there is nothing to train")
+    groups = parameter_groups(parameters, config)
+    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=config.fused)
+
+
+def learning_rate(step: int, steps: int, config: OptimizerConfig) -> float:
+    """Rate of update number `step` (from 0) of `steps`: a straight climb, then half a cosine down to ``min_lr``."""
+    warm = config.warmup * steps
+    if step < warm:
+        return config.lr * (step + 1) / (warm + 1)
+    share = (step - warm) / max(1.0, steps - warm)
+    low = min(config.min_lr, config.lr)
+    return low + (config.lr - low) * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Gives every group `rate` times its factor."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group.get("factor", 1.0)
+
+
+class Average:
+    """Exponential moving average of some parameters: ``a <- d a + (1 - d) w`` after every update.
+
+    Early on the decay is ``(1 + n) / (10 + n)`` at most, so that the random start is soon forgotten.
+
+    Args:
+        parameters: what is averaged, by name.
+        config: decay and which names.
+    """
+
+    def __init__(self, parameters: Mapping[str, nn.Parameter], config: EmaConfig) -> None:
+        self.decay = config.decay
+        self._live = {
+            name: parameter for name, parameter in parameters.items() if config.decay and name.startswith(config.prefixes)
+        }
+        if config.decay and not self._live:
+            raise UniuggError(ErrorCode.REQUEST_INVALID, f"ema.prefixes {config.prefixes} match no trained parameter")
+        self.values = {name: parameter.detach().clone() for name, parameter in self._live.items()}
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Takes the weights after update number `step` (from 1) in."""
+        if not self.values:
+            return
+        decay = min(self.decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(list(self.values.values()), [p.detach() for p in self._live.values()], 1 - decay)
+
+    def load(self, values: Mapping[str, Tensor]) -> None:
+        """Takes a saved average over.
+
+        Raises:
+            UniuggError: CHECKPOINT_MISMATCH.
+        """
+        if set(values) != set(self.values):
+            odd = sorted(set(values) ^ set(self.values))[:3]
+            raise UniuggError(ErrorCode.CHECKPOINT_MISMATCH, f"the saved average has other parameters: {odd}")
+        for name, value in values.items():
+            self.values[name].copy_(value)
+
+    @contextlib.contextmanager
+    def applied(self) -> Iterator[None]:
+        """Within it the model has the averaged weights."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    @torch.no_grad()
+    def _swap(self) -> None:
+        for name, parameter in self._live.items():
+            held = self.values[name].clone()
+            self.values[name].copy_(parameter)
+            parameter.copy_(held)
