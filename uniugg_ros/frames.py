@@ -2,7 +2,8 @@
 
 :class:`TransformBuffer` keeps what ``/tf`` and ``/tf_static`` say for a bounded time, interpolates between samples
 (linear translation, spherical rotation) and never extrapolates: a time outside of what is known is an error, unless it
-is within the caller's tolerance. Transforms are named ``target_from_source``: ``p_target = target_from_source @ p_source``.
+is within the caller's tolerance. Transforms are named ``target_from_source``:
+``p_target = target_from_source @ p_source``.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import difflib
 import json
 import math
 from dataclasses import dataclass, field
-from typing import Any, Union
+from typing import Any
 
 __all__ = [
     "NOW",
@@ -28,7 +28,7 @@ __all__ = [
     "yaml_defaults",
 ]
 
-Value = Union[bool, int, float, str]
+Value = bool | int | float | str
 
 NOW = "now"  # a change holds from the next request on
 ON_ACTIVATE = "activate"  # can be changed while the node is not active
@@ -64,7 +64,7 @@ class Spec:
         if self.choices:
             return " or ".join(repr(choice) for choice in self.choices)
         if self.low is not None and self.high is not None:
-            return f"{self.low:g} to {self.high:g}"
+            return f"{self.kind(self.low)} to {self.kind(self.high)}"
         return ""
 
     def refusal(self, value: Any) -> str | None:
@@ -91,48 +91,73 @@ class Settings:
 
     # the model
     model: str = _parameter(
-        "", "Checkpoint folder, or the name of a preset (untrained). Empty: the model that ships.",
-        group="model", when=ON_ACTIVATE,
+        "",
+        "Checkpoint folder, or the name of a preset (untrained). Empty: the model that ships.",
+        group="model",
+        when=ON_ACTIVATE,
     )
     device: str = _parameter(
-        "cpu", "Where the model runs: cpu, cuda, cuda:1, or auto (cuda where there is one).",
-        group="model", when=ON_ACTIVATE,
+        "cpu",
+        "Where the model runs: cpu, cuda, cuda:1, or auto (cuda where there is one).",
+        group="model",
+        when=ON_ACTIVATE,
     )
     dtype: str = _parameter(
-        "float32", "Number format of the weights.",
-        group="model", choices=("float32", "bfloat16", "float16"), when=ON_ACTIVATE,
+        "float32",
+        "Number format of the weights.",
+        group="model",
+        choices=("float32", "bfloat16", "float16"),
+        when=ON_ACTIVATE,
+    )
+    threads: int = _parameter(
+        0, "Threads of torch on the CPU; 0: torch's own choice.", group="model", low=0, high=256, when=ON_ACTIVATE
     )
     warmup: bool = _parameter(
-        True, "Run the model once on a grey picture before becoming active, so that the first request is not slow.",
-        group="model", when=ON_ACTIVATE,
+        True,
+        "Run the model once on a grey picture before becoming active, so that the first request is not slow.",
+        group="model",
+        when=ON_ACTIVATE,
     )
     autostart: bool = _parameter(
         True, "Configure and activate by itself; off: a lifecycle manager does it.", group="model", when=ON_START
     )
     strict_parameters: bool = _parameter(
-        True, "Refuse to start when a parameter file names a parameter that does not exist; off: only warn.",
-        group="model", when=ON_START,
+        True,
+        "Refuse to start when a parameter file names a parameter that does not exist; off: only warn.",
+        group="model",
+        when=ON_START,
     )
 
     # the camera
     image_transport: str = _parameter(
-        "raw", "raw subscribes to `image`, compressed to `image/compressed`.",
-        group="camera", choices=("raw", "compressed"), when=ON_START,
+        "raw",
+        "raw subscribes to `image`, compressed to `image/compressed`.",
+        group="camera",
+        choices=("raw", "compressed"),
+        when=ON_START,
     )
     camera_frame: str = _parameter(
         "", "Optical frame of the camera. Empty: the frame_id of the picture.", group="camera"
     )
     image_max_age: float = _parameter(
-        2.0, "A picture that arrived longer ago than this is refused as stale; 0: never.",
-        group="camera", low=0.0, high=86400.0,
+        2.0,
+        "A picture that arrived longer ago than this is refused as stale; 0: never.",
+        group="camera",
+        low=0.0,
+        high=86400.0,
     )
     missing_camera_info: str = _parameter(
-        "refuse", "What to do with a picture whose calibration has not been received.",
-        group="camera", choices=("refuse", "assume_fov"),
+        "refuse",
+        "What to do with a picture whose calibration has not been received.",
+        group="camera",
+        choices=("refuse", "assume_fov"),
     )
     assumed_fov: float = _parameter(
-        60.0, "Horizontal field of view that is assumed when `missing_camera_info` is assume_fov.",
-        group="camera", low=5.0, high=160.0,
+        60.0,
+        "Horizontal field of view that is assumed when `missing_camera_info` is assume_fov.",
+        group="camera",
+        low=5.0,
+        high=160.0,
     )
     rectified: bool = _parameter(
         False, "The pictures are already undistorted (image_rect): take P of the calibration.", group="camera"
@@ -141,8 +166,11 @@ class Settings:
         False, "Take a calibration of another size when the picture is a plain resize of it.", group="camera"
     )
     max_pixels: int = _parameter(
-        16_000_000, "Pictures with more pixels are refused before they are decoded.",
-        group="camera", low=64, high=268_435_456,
+        16_000_000,
+        "Pictures with more pixels are refused before they are decoded.",
+        group="camera",
+        low=64,
+        high=268_435_456,
     )
     max_bytes: int = _parameter(
         67_108_864, "Compressed pictures with more bytes are refused.", group="camera", low=64, high=1_073_741_824
@@ -151,8 +179,11 @@ class Settings:
 
     # frames
     tf_tolerance: float = _parameter(
-        0.1, "How far the newest (or oldest) transform may be from the picture's stamp.",
-        group="frames", low=0.0, high=60.0,
+        0.1,
+        "How far the newest (or oldest) transform may be from the picture's stamp.",
+        group="frames",
+        low=0.0,
+        high=60.0,
     )
     tf_cache: float = _parameter(
         10.0, "How long transforms are remembered.", group="frames", low=0.1, high=600.0, when=ON_START
@@ -168,8 +199,10 @@ class Settings:
     steps: int = _parameter(0, "Denoising steps; 0: the model's own default.", group="imagine", low=0, high=1000)
     samples: int = _parameter(1, "Independent samples; more give a spread per point.", group="imagine", low=1, high=32)
     scheduler: str = _parameter(
-        "", "Sampler of the diffusion. Empty: the model's own default.",
-        group="imagine", choices=("", "ddim", "dpm++", "ddpm"),
+        "",
+        "Sampler of the diffusion. Empty: the model's own default.",
+        group="imagine",
+        choices=("", "ddim", "dpm++", "ddpm"),
     )
     guidance: float = _parameter(
         0.0, "Classifier-free guidance; 0: the model's own default.", group="imagine", low=0.0, high=50.0
@@ -184,12 +217,8 @@ class Settings:
     max_new_tokens: int = _parameter(
         0, "Length of an answer in tokens; 0: the model's own default.", group="ask", low=0, high=4096
     )
-    max_new_tokens_limit: int = _parameter(
-        512, "Most tokens a request may ask for.", group="ask", low=1, high=4096
-    )
-    max_question_chars: int = _parameter(
-        1000, "Longer questions are refused.", group="ask", low=1, high=100_000
-    )
+    max_new_tokens_limit: int = _parameter(512, "Most tokens a request may ask for.", group="ask", low=1, high=4096)
+    max_question_chars: int = _parameter(1000, "Longer questions are refused.", group="ask", low=1, high=100_000)
     max_sessions: int = _parameter(32, "Conversations remembered at once.", group="ask", low=1, high=10_000)
     max_session_turns: int = _parameter(
         8, "Rounds of a conversation that are remembered, the oldest is forgotten first.", group="ask", low=1, high=100
@@ -200,7 +229,11 @@ class Settings:
 
     # serving
     queue_size: int = _parameter(
-        8, "Requests that may wait for the model; further ones are answered with BUSY.", group="serving", low=1, high=1000
+        8,
+        "Requests that may wait for the model; further ones are answered with BUSY.",
+        group="serving",
+        low=1,
+        high=1000,
     )
     timeout: float = _parameter(
         30.0, "Deadline of a request that sets none, from its arrival.", group="serving", low=0.05, high=86400.0
@@ -209,7 +242,7 @@ class Settings:
         600.0, "Longest deadline a request may ask for.", group="serving", low=0.05, high=86400.0
     )
     preempt: bool = _parameter(
-        True, "A new target pose stops the scene of the pose before it, if that is still being made.", group="serving"
+        False, "A new target pose also stops a scene that is being made, not only one that waits.", group="serving"
     )
     continuous: bool = _parameter(
         False, "Imagine the newest target pose again with each new picture, as fast as the model goes.", group="serving"
@@ -220,8 +253,11 @@ class Settings:
         "", "Frame of the clouds, from TF. Empty: the camera's optical frame.", group="output"
     )
     min_confidence_quantile: float = _parameter(
-        -1.0, "Points below this quantile of their view's confidence are left out; -1: the model's own default.",
-        group="output", low=-1.0, high=0.99,
+        -1.0,
+        "Points below this quantile of their view's confidence are left out; -1: the model's own default.",
+        group="output",
+        low=-1.0,
+        high=0.99,
     )
     voxel_size: float = _parameter(
         0.0, "Clouds are thinned to one point in each cube of this side; 0: not.", group="output", low=0.0, high=10.0
@@ -315,3 +351,9 @@ def markdown_table() -> str:
             f"| {spec.description} |"
         )
     return "\n".join(rows) + "\n"
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.stdout.write(yaml_defaults())

@@ -1,4 +1,4 @@
-"""Conversations: the last rounds of each session, bounded in number, length and age. Nothing of ROS is imported here."""
+"""Conversations: the last rounds of each session, bounded in number, length and age; without ROS."""
 
 from __future__ import annotations
 

@@ -219,7 +219,9 @@ class Worker:
             requests = sum(waiting.priority is Priority.REQUEST for _, _, waiting in self._queue)
             if job.priority is Priority.REQUEST and requests >= self.capacity:
                 self.stats.refused += 1
-                raise UniuggError(ErrorCode.BUSY, f"{requests} requests are waiting already, the limit is {self.capacity}")
+                raise UniuggError(
+                    ErrorCode.BUSY, f"{requests} requests are waiting already, the limit is {self.capacity}"
+                )
             if job.slot is not None:
                 replaced = [waiting for _, _, waiting in self._queue if waiting.slot == job.slot]
                 if preempt and self._running is not None and self._running.slot == job.slot:
