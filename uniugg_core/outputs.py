@@ -101,9 +101,11 @@ class Evidence:
 
     Attributes:
         image_index: which of the pictures, from 0.
-        u, v: pixel coordinates in the picture as it was given (before undistortion and cropping).
-        weight: share of the attention on all picture tokens, 0 to 1.
-        point: the place in metres in the optical frame of that picture's camera, or None.
+        u, v: pixel coordinates in the picture as it was given (before undistortion and cropping); for a view that was
+            imagined, in the square predicted picture.
+        weight: share of the attention on all picture tokens, 0 to 1; those of an answer add up to at most 1.
+        point: the place in metres in the optical frame of that picture's camera (of the reference camera for an
+            imagined view), or None.
     """
 
     image_index: int

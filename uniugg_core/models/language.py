@@ -111,6 +111,13 @@ class Language(nn.Module):
         forbidden[list(tokenizer.stop_ids)] = False
         self._forbidden = forbidden
 
+    def revive(self) -> None:
+        """Rebuilds what no checkpoint holds, the rotary frequencies, after construction on the meta device."""
+        rotary = self.qwen.model.rotary_emb
+        if rotary.inv_freq.is_meta:
+            self.qwen.model.rotary_emb = type(rotary)(config=self.qwen.config)
+        self.qwen.tie_weights()
+
     @property
     def condition_width(self) -> int:
         """E: width of what :meth:`condition` gives."""

@@ -17,6 +17,7 @@ from ..tokenizer import SpatialTokenizer
 from .decoder import SpatialDecoder
 from .denoiser import Denoiser, build_denoiser
 from .encoder import EncoderOutput, build_encoder
+from .initial import fill
 from .language import Language
 from .vae import SpatialVAE
 
@@ -24,6 +25,8 @@ __all__ = ["PARTS", "UniUGG"]
 
 PARTS = ("encoder", "spatial", "vae", "language", "denoiser")
 """Prefixes of the parameter names, in the order data flows."""
+
+CHEAP_ABOVE = 1_000_000_000  # parameters; ordinary initialisation of more takes minutes and double the memory
 
 
 class UniUGG(nn.Module):
@@ -53,11 +56,36 @@ class UniUGG(nn.Module):
             self.bind(tokenizer)
 
     @classmethod
-    def initialised(cls, config: ModelConfig, seed: int = 0, tokenizer: SpatialTokenizer | None = None) -> UniUGG:
-        """Fresh weights, the same for the same `seed`; the global random state is left as it was."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return cls(config, tokenizer).eval()
+    def initialised(
+        cls,
+        config: ModelConfig,
+        seed: int = 0,
+        tokenizer: SpatialTokenizer | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> UniUGG:
+        """Fresh weights, the same for the same `seed`; the global random state is left as it was.
+
+        Above a thousand million parameters the weights are made up cheaply (:func:`~uniugg_core.models.initial.fill`),
+        directly in `dtype`: such a model runs, but is no good start for training.
+        """
+        if sum(parameter.numel() for parameter in cls.on_meta(config).parameters()) > CHEAP_ABOVE:
+            model = cls.on_meta(config)
+            fill(model, seed, dtype)
+            model.vae.set_statistics(std=torch.ones(config.encoder.width), latent_scale=1.0)
+            model.language.revive()
+        else:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                model = cls(config).to(dtype)
+        if tokenizer is not None:
+            model.bind(tokenizer)
+        return model.eval()
+
+    @classmethod
+    def on_meta(cls, config: ModelConfig) -> UniUGG:
+        """The module without memory for its weights; assign them, then call ``language.revive()``."""
+        with torch.device("meta"):
+            return cls(config)
 
     @staticmethod
     def parameter_counts(config: ModelConfig) -> dict[str, int]:
@@ -66,8 +94,7 @@ class UniUGG(nn.Module):
         ``language_model`` is the Qwen2 transformer alone (tied embeddings counted once), ``connectors`` what links it
         to pictures, rays and the denoiser.
         """
-        with torch.device("meta"):
-            model = UniUGG(config)
+        model = UniUGG.on_meta(config)
         counts = {
             "encoder": _count(model.encoder),
             "spatial_decoder": _count(model.spatial),

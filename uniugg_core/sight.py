@@ -1,0 +1,143 @@
+"""From pictures to features, real or imagined: the part of the pipeline that scenes and answers share.
+
+A picture's features, and the attention cache of its place in the condition prompt, are kept for the last few pictures.
+Several target poses of one picture, or a question after a scene, then cost no second encoding. The numbers are the same
+to the bit with and without the cache.
+
+Shape letters: N tokens, D feature width, Q queries, E condition width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .cameras import Camera, CropResult, square_crop
+from .models.denoiser import Denoiser
+from .models.language import Prefix
+from .models.uniugg import UniUGG
+from .outputs import ASSUMED_FOV_DEG, Observation
+from .requests import ImagineRequest, sample_seed
+from .run import Run, check_finite
+
+__all__ = ["KEPT_PICTURES", "Encoded", "Picture", "Sight"]
+
+KEPT_PICTURES = 8
+
+
+@dataclass
+class Encoded:
+    """What is remembered of a picture.
+
+    Attributes:
+        features: (1, N, D).
+        grid: (rows, columns) of the tokens.
+        prefix: the language model's attention cache of it, once a view was imagined from it.
+    """
+
+    features: Tensor
+    grid: tuple[int, int]
+    prefix: Prefix | None = None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture as the model sees it: the square crop with its camera, and what it was encoded to."""
+
+    crop: CropResult
+    encoded: Encoded
+
+    @property
+    def features(self) -> Tensor:
+        """(1, N, D)."""
+        return self.encoded.features
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of the tokens."""
+        return self.encoded.grid
+
+
+class Sight:
+    """Encodes pictures and imagines features of other views; remembers the last :data:`KEPT_PICTURES` pictures."""
+
+    def __init__(self, model: UniUGG) -> None:
+        self.model = model
+        self._kept: OrderedDict[bytes, Encoded] = OrderedDict()
+
+    def forget(self) -> None:
+        """Drops what is remembered; needed after the weights change."""
+        self._kept.clear()
+
+    def look(self, observation: Observation, run: Run) -> Picture:
+        """The features of a picture's square crop."""
+        run.report("encode")
+        with run.stage("encode"):
+            image = observation.image
+            camera = observation.camera
+            if camera is None:
+                camera = Camera.from_fov(image.shape[1], image.shape[0], math.radians(ASSUMED_FOV_DEG))
+            crop = square_crop(image, camera, self.model.config.image_size)
+            # Keyed by pixels alone: the same picture under another calibration has the same features.
+            key = hashlib.blake2b(crop.image.tobytes(), digest_size=16).digest()
+            encoded = self._kept.pop(key, None) or self._encode(crop.image)
+            self._kept[key] = encoded
+            while len(self._kept) > KEPT_PICTURES:
+                self._kept.popitem(last=False)
+        return Picture(crop, encoded)
+
+    def _encode(self, image: np.ndarray) -> Encoded:
+        pixels = torch.from_numpy(image).to(self.model.device).permute(2, 0, 1)[None]
+        output = self.model.encode(pixels.float() / 255.0)
+        check_finite("features", output.features)
+        return Encoded(output.features, output.grid)
+
+    def condition(self, picture: Picture, target_from_reference: np.ndarray, run: Run) -> Tensor:
+        """The condition (1, Q, E) of the view from another pose, with the picture's own calibration."""
+        run.report("condition")
+        with run.stage("condition"):
+            language, device = self.model.language, self.model.device
+            encoded = picture.encoded
+            if encoded.prefix is None:
+                encoded.prefix = language.prefix(encoded.features)
+            # Rays are computed in float64 on the CPU: the same on every machine, and free beside the rest.
+            target = torch.from_numpy(np.ascontiguousarray(target_from_reference))[None]
+            matrix = torch.from_numpy(np.array(picture.crop.camera.matrix))[None]
+            raymap = self.model.raymap(target, matrix, picture.grid).float().to(device)
+            condition = language.condition_after(encoded.prefix, raymap)
+            check_finite("conditions", condition)
+        return condition
+
+    def imagine(self, picture: Picture, condition: Tensor, request: ImagineRequest, sample: int, run: Run) -> Tensor:
+        """Features (1, N, D) of the view that the condition describes; sample number `sample` of the request's seed."""
+        model, denoiser = self.model, self.model.denoiser
+        if not isinstance(denoiser, Denoiser):
+            run.report("denoise", sample=sample, step=1, steps=1)
+            with run.stage("denoise"):
+                features = model.vae.destandardise(denoiser(condition))
+        else:
+            generator = torch.Generator().manual_seed(sample_seed(request.seed, sample))
+            up = model.vae.config.up if model.config.vae.enabled else 1
+            with run.stage("denoise"):
+                latent = denoiser.sample(
+                    condition,
+                    model.language.null(condition),
+                    [generator],
+                    steps=request.steps,
+                    scheduler=request.scheduler,
+                    guidance=request.guidance,
+                    grid=(picture.grid[0] * up, picture.grid[1] * up),
+                    on_step=lambda step: run.report("denoise", sample=sample, step=step, steps=request.steps),
+                )
+                check_finite("latents", latent)
+            run.report("decode", sample=sample)
+            with run.stage("decode"):
+                features = model.vae.decode(model.vae.unscaled(latent))
+        check_finite("imagined features", features)
+        return features.to(model.dtype)
