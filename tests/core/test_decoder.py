@@ -235,3 +235,24 @@ def test_rows_and_columns_are_never_mixed_up(grid: tuple[int, int], patch: int) 
             torch.testing.assert_close(
                 getattr(after, name), getattr(before, name).transpose(1, 2), rtol=1e-4, atol=1e-4, msg=name
             )
+
+
+class Maps(torch.nn.Module):
+    """A decoder whose outputs are plain tensors."""
+
+    def __init__(self, decoder: SpatialDecoder, grid: tuple[int, int]) -> None:
+        super().__init__()
+        self.decoder, self.grid = decoder, grid
+
+    def forward(self, one: torch.Tensor, two: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        a, b = self.decoder(one, two, self.grid)
+        return a.points, a.colors, b.descriptors, b.confidence
+
+
+def test_exports_as_one_graph() -> None:
+    maps, pair = Maps(make(), (3, 5)), features((3, 5))
+    with torch.no_grad():
+        expected = maps(*pair)
+        program = torch.export.export(maps, pair, strict=False)
+        torch.testing.assert_close(program.module()(*pair), expected)
+    assert not program.constants

@@ -221,3 +221,25 @@ def test_bfloat16_stays_close() -> None:
         rounded = encoder.bfloat16()(image.bfloat16()).features
     assert rounded.dtype == torch.bfloat16
     assert (rounded.float() - exact).norm() < 0.03 * exact.norm()
+
+
+@pytest.mark.parametrize("config", [RADIO, CROCO], ids=["radio", "croco"])
+def test_exports_as_one_graph(config: EncoderConfig) -> None:
+    encoder = make(config)
+    image = torch.randn(1, 3, 24, 40, generator=seeded())
+    encoder(image)  # a table cached before must not end up in the graph
+    with torch.no_grad():
+        program = torch.export.export(Features(encoder), (image,), strict=False)
+        torch.testing.assert_close(program.module()(image), encoder(image).features)
+    assert not program.constants
+
+
+class Features(torch.nn.Module):
+    """An encoder whose output is one tensor."""
+
+    def __init__(self, encoder: torch.nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.encoder(image).features

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from uniugg_core.models.layers import Attention, PatchEmbed, Rope2d, rotate
+from uniugg_core.models.layers import Attention, CrossAttention, PatchEmbed, Rope, Rope2d, rotate
 
 
 class TestRope:
@@ -76,6 +76,27 @@ class TestRope:
             attention(tokens, rope((2, 3), tokens.device))
         attention(tokens, rope((2, 3), tokens.device)).sum().backward()
         assert attention.qkv.weight.grad is not None
+
+
+class TestAttention:
+    def window(self, row: int, column: int) -> Rope:
+        """Positions of a 3 x 4 window at (row, column) of a larger grid."""
+        rope = Rope2d(16, 100.0)((9, 11), torch.device("cpu"))
+        return Rope(*(t.unflatten(0, (9, 11))[row : row + 3, column : column + 4].flatten(0, 1) for t in rope))
+
+    def test_moving_all_tokens_together_changes_nothing(self) -> None:
+        tokens, other = torch.randn(2, 2, 12, 32, generator=torch.Generator().manual_seed(0))
+        own, cross = Attention(32, 2), CrossAttention(32, 2)
+        with torch.no_grad():
+            for layer in (*own.children(), *cross.children()):
+                layer.weight.mul_(4)  # so that attention is far from uniform
+            here, there = self.window(0, 0), self.window(5, 7)
+            own_here, own_there = own(tokens, here), own(tokens, there)
+            cross_here, cross_there = cross(tokens, other, here, here), cross(tokens, other, there, there)
+            torch.testing.assert_close(own_here, own_there, rtol=1e-3, atol=1e-3)
+            torch.testing.assert_close(cross_here, cross_there, rtol=1e-3, atol=1e-3)
+            assert not torch.allclose(own(tokens), own_here, atol=0.05)
+            assert not torch.allclose(cross(tokens, other, here, there), cross_here, atol=0.05)
 
 
 class TestPatchEmbed:

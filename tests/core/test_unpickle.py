@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from uniugg_core.checkpoints.unpickle import Inert, read_file, read_tensors, read_torch
+from uniugg_core.checkpoints.unpickle import Inert, read_file, read_safetensors, read_torch
 from uniugg_core.errors import ErrorCode, UniuggError
 
 MARKER = "UNIUGG_PICKLE_RAN"
@@ -143,7 +143,7 @@ class TestDamage:
     def test_missing(self, tmp_path: Path) -> None:
         assert code_of(tmp_path / "none.pth") == ErrorCode.CHECKPOINT_MISSING
         with pytest.raises(UniuggError) as caught:
-            read_tensors(tmp_path / "none.safetensors")
+            read_safetensors(tmp_path / "none.safetensors")
         assert caught.value.code == ErrorCode.CHECKPOINT_MISSING
 
     @pytest.mark.parametrize("content", [b"", b"\x80", b"hello, this is no checkpoint"])
@@ -155,7 +155,7 @@ class TestDamage:
     def test_junk_safetensors(self, content: bytes, tmp_path: Path) -> None:
         (tmp_path / "junk.safetensors").write_bytes(content)
         with pytest.raises(UniuggError) as caught:
-            read_tensors(tmp_path / "junk.safetensors")
+            read_safetensors(tmp_path / "junk.safetensors")
         assert caught.value.code == ErrorCode.CHECKPOINT_INVALID
 
     def test_truncated(self, tmp_path: Path) -> None:

@@ -1,15 +1,14 @@
 """Converts a public checkpoint, once and offline, into a folder that loads without any pickle.
 
-The folder has ``config.json``, ``model.safetensors`` (``encoder.*`` and, where the source has one, ``spatial.*``) and a
-model card. It is a part of a model: :func:`~uniugg_core.checkpoints.parts.load_encoder` and ``load_spatial`` read it,
-and training starts from it.
+The folder has ``config.json``, ``model.safetensors`` (``encoder.*`` and, where the source has one, ``spatial.*``), a
+model card and ``SHA256SUMS``. It is a part of a model: :func:`~uniugg_core.checkpoints.load_encoder` and
+``load_spatial`` read it, and :func:`uniugg_core.folder.load_parts` starts a whole model from it.
 
     uniugg convert source.pth folder
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import tempfile
@@ -17,12 +16,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import safetensors.torch
 import torch
-from torch import Tensor
 
 from ..config import DecoderConfig, ModelConfig
 from ..errors import ErrorCode, UniuggError
+from ..weights import sha256, weight_files, write_sums, write_weights
 from .mapping import PublicCheckpoint
 from .public import load_public
 
@@ -36,7 +34,6 @@ _TITLES = {
     "mast3r": ("MASt3R encoder and spatial decoder", "Naver's MASt3R"),
     "uniugg": ("UniUGG encoder and spatial decoder", "the released UniUGG encoder"),
 }
-_HASH_BLOCK = 1 << 22
 _IMAGE_SIZE = 224
 
 
@@ -47,7 +44,7 @@ class Conversion:
     Attributes:
         folder: where it is now.
         layout: "radio", "mast3r" or "uniugg".
-        sha256: of the source file.
+        sources: name and hexadecimal SHA-256 of every source file.
         encoder_parameters: number of values under ``encoder.*``.
         spatial_parameters: number of values under ``spatial.*``; 0 without a decoder.
         ignored: number of tensors of the source that were left out.
@@ -55,7 +52,7 @@ class Conversion:
 
     folder: Path
     layout: str
-    sha256: str
+    sources: tuple[tuple[str, str], ...]
     encoder_parameters: int
     spatial_parameters: int
     ignored: int
@@ -93,25 +90,25 @@ def convert(
     report("reading", 0.0)
     checkpoint = load_public(source, layout, head_width=head_width, inert=inert)
     report("hashing", 0.4)
-    digest = _sha256(source / "model.safetensors" if source.is_dir() else source)
+    files = weight_files(source) if source.is_dir() else [source]
     result = Conversion(
         folder=folder,
         layout=checkpoint.layout,
-        sha256=digest,
+        sources=tuple((path.name, sha256(path)) for path in files),
         encoder_parameters=_count(checkpoint, "encoder."),
         spatial_parameters=_count(checkpoint, "spatial."),
         ignored=len(checkpoint.ignored),
     )
     report("writing", 0.6)
     try:
-        _write(checkpoint, source.name, result, dtype)
+        _write(checkpoint, result, dtype)
     except (OSError, RuntimeError) as error:
         raise UniuggError(ErrorCode.CHECKPOINT_INVALID, f"{folder} could not be written: {error}") from error
     report("done", 1.0)
     return result
 
 
-def _write(checkpoint: PublicCheckpoint, source: str, result: Conversion, dtype: torch.dtype | None) -> None:
+def _write(checkpoint: PublicCheckpoint, result: Conversion, dtype: torch.dtype | None) -> None:
     """Fills a folder beside the wanted one, then renames it into place."""
     folder = result.folder.absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -124,10 +121,10 @@ def _write(checkpoint: PublicCheckpoint, source: str, result: Conversion, dtype:
             decoder=checkpoint.decoder or DecoderConfig(),
         )
         config.save(partial / "config.json")
-        tensors = {key: _stored(value, dtype) for key, value in checkpoint.tensors.items()}
-        metadata = {"format": "pt", "layout": checkpoint.layout, "source_sha256": result.sha256}
-        safetensors.torch.save_file(tensors, partial / "model.safetensors", metadata)
-        (partial / "README.md").write_text(_card(checkpoint, source, result))
+        tensors = {k: v if dtype is None else v.to(dtype) for k, v in checkpoint.tensors.items()}
+        write_weights(partial, tensors, metadata={"layout": checkpoint.layout})
+        (partial / "README.md").write_text(_card(checkpoint, result), encoding="utf-8")
+        write_sums(partial)
         partial.chmod(0o755)
         os.replace(partial, folder)
     except BaseException:
@@ -135,35 +132,22 @@ def _write(checkpoint: PublicCheckpoint, source: str, result: Conversion, dtype:
         raise
 
 
-def _stored(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
-    return (tensor if dtype is None else tensor.to(dtype)).contiguous()
-
-
 def _count(checkpoint: PublicCheckpoint, prefix: str) -> int:
     return sum(value.numel() for key, value in checkpoint.tensors.items() if key.startswith(prefix))
 
 
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_HASH_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _card(checkpoint: PublicCheckpoint, source: str, result: Conversion) -> str:
+def _card(checkpoint: PublicCheckpoint, result: Conversion) -> str:
     """The model card."""
     title, origin = _TITLES[checkpoint.layout]
     encoder = checkpoint.encoder
+    sources = "".join(f"- source file: `{name}`, sha256 `{digest}`\n" for name, digest in result.sources)
     spatial = f"- spatial decoder: {result.spatial_parameters:,} parameters\n" if result.spatial_parameters else ""
     loading = "encoder = load_encoder(folder)\n" + ("spatial = load_spatial(folder)\n" if spatial else "")
     return f"""# {title}
 
 Converted from a checkpoint of {origin}. The weights stay under their publisher's licence; read it before use.
 
-- source file: `{source}`
-- source sha256: `{result.sha256}`
-- encoder: {encoder.kind}, {encoder.depth} blocks of width {encoder.width}, {result.encoder_parameters:,} parameters
+{sources}- encoder: {encoder.kind}, {encoder.depth} x {encoder.width}, {result.encoder_parameters:,} parameters
 {spatial}- tensors left out (teacher copies, adaptors, unused remains): {result.ignored}
 
 ```python

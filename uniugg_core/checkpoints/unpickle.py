@@ -23,8 +23,9 @@ import torch
 from torch import Tensor
 
 from ..errors import ErrorCode, UniuggError
+from ..weights import read_weights
 
-__all__ = ["INERT", "PLAIN", "Inert", "read_file", "read_tensors", "read_torch"]
+__all__ = ["INERT", "PLAIN", "Inert", "read_file", "read_safetensors", "read_torch"]
 
 
 class Inert:
@@ -125,7 +126,7 @@ def _refuse_other_formats(path: Path) -> None:
 
 
 def read_file(path: str | Path, *, inert: Sequence[str] = ()) -> dict[str, Tensor]:
-    """The tensors of one checkpoint file, or of a folder with a ``model.safetensors``, under their own names.
+    """The tensors of one checkpoint file, or of a folder of safetensors, under their own names.
 
     In a training program's file the tensors are looked for under ``state_dict_ema``, ``state_dict`` and ``model``, in
     this order; a ``module.`` in front of every name (data-parallel training) is taken off.
@@ -135,16 +136,17 @@ def read_file(path: str | Path, *, inert: Sequence[str] = ()) -> dict[str, Tenso
     """
     path = Path(path)
     if path.is_dir():
-        path = path / "model.safetensors"
+        return read_weights(path)
     if path.suffix == ".safetensors":
-        return read_tensors(path)
+        return read_safetensors(path)
     state = read_torch(path, inert=inert)
     for wrapper in _WRAPPERS:
         inner = state.get(wrapper) if isinstance(state, Mapping) else None
         if isinstance(inner, Mapping) and inner:
             state = inner
             break
-    tensors = {k: v for k, v in state.items() if isinstance(v, Tensor)} if isinstance(state, Mapping) else {}
+    pairs = state.items() if isinstance(state, Mapping) else ()
+    tensors = {key: value for key, value in pairs if isinstance(key, str) and isinstance(value, Tensor)}
     if not tensors:
         raise UniuggError(ErrorCode.CHECKPOINT_INVALID, f"no tensors in {path}")
     if all(key.startswith("module.") for key in tensors):
@@ -152,8 +154,8 @@ def read_file(path: str | Path, *, inert: Sequence[str] = ()) -> dict[str, Tenso
     return tensors
 
 
-def read_tensors(path: str | Path, prefixes: Sequence[str] = ("",)) -> dict[str, Tensor]:
-    """The tensors of a safetensors file whose names begin with one of `prefixes`.
+def read_safetensors(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a single safetensors file.
 
     Raises:
         UniuggError: CHECKPOINT_MISSING or CHECKPOINT_INVALID.
@@ -162,7 +164,6 @@ def read_tensors(path: str | Path, prefixes: Sequence[str] = ("",)) -> dict[str,
     if not path.is_file():
         raise UniuggError(ErrorCode.CHECKPOINT_MISSING, f"no file at {path}")
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys() if key.startswith(tuple(prefixes))}
+        return safetensors.torch.load_file(path)
     except (safetensors.SafetensorError, OSError) as error:
         raise UniuggError(ErrorCode.CHECKPOINT_INVALID, f"{path} is no safetensors file: {error}") from error
