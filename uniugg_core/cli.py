@@ -6,8 +6,9 @@ A command is a module named in that group. Its contract is three things:
 * ``configure(parser)`` adds its arguments to an ``argparse`` parser;
 * ``run(args)`` does the work and returns the exit status (``None`` means 0).
 
-The summaries are read from the source text without running it, and only the chosen command's module is imported, so that
-``--help`` is instant however heavy a command is. This file knows no command; every room registers its own in ``setup.py``.
+The summaries are read from the source text without running it, and only the chosen command's module is imported, so
+that ``--help`` is instant however heavy a command is. This file knows no command; every room registers its own in
+``setup.py``.
 """
 
 from __future__ import annotations

@@ -32,9 +32,7 @@ class Oracle:
             if callback is not None:
                 callback(Progress("denoise", 0, step, 3))
         observed = Scene.from_depth(picture.depth, picture.image, picture.camera)
-        imagined = dataclasses.replace(
-            observed.select(np.arange(0, len(observed), 4)), views=()
-        )
+        imagined = dataclasses.replace(observed.select(np.arange(0, len(observed), 4)), views=())
         imagined = dataclasses.replace(imagined, source=np.full(len(imagined), IMAGINED, np.uint8))
         crop = square_crop(picture.image, picture.camera, SIDE)
         empty = np.ones((SIDE, SIDE), np.float32)

@@ -112,7 +112,8 @@ def read_camera(args: argparse.Namespace, width: int, height: int) -> Camera | N
     numbers = _numbers(args.camera, ErrorCode.CAMERA_INFO_INVALID, "--camera")
     if len(numbers) != 4:
         raise UniuggError(
-            ErrorCode.CAMERA_INFO_INVALID, f"--camera {args.camera!r}: expected 4 numbers fx,fy,cx,cy, got {len(numbers)}"
+            ErrorCode.CAMERA_INFO_INVALID,
+            f"--camera {args.camera!r}: expected 4 numbers fx,fy,cx,cy, got {len(numbers)}",
         )
     fx, fy, cx, cy = numbers
     return Camera(width, height, np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]))

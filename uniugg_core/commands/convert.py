@@ -1,6 +1,7 @@
 """Turn a public checkpoint into a folder that UniUGG loads.
 
-Takes .pth, .tar, .safetensors or a folder, once and offline. The file is read with an allow-list unpickler: nothing in it is executed. Run time takes safetensors only.
+Takes .pth, .tar, .safetensors or a folder, once and offline. The file is read with an allow-list unpickler: nothing in
+it is executed. Run time takes safetensors only.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ example:
   uniugg imagine kitchen.jpg --pose "yaw right 30, forward 0.5" --fov 70 --out imagined/
 
 Writes into the folder given with --out: scene.ply, scene.glb and scene.npz (points, colours, confidence, what was
-observed and what imagined), view.png (the picture from the new pose), sheet.png (all of it on one page) and result.json.
+observed and what imagined), view.png (the picture from the new pose), sheet.png (all of it on one page) and
+result.json.
 """
 
 from __future__ import annotations
@@ -89,7 +90,9 @@ def _write(
         facts=(f"{seconds:.2f} s", f"seed {scene.seed}"),
         warning=None if pipeline.trained else common.UNTRAINED_NOTE,
     )
-    save_image(out / "sheet.png", scene_sheet(observation.image, observation.camera, target_from_reference, scene, text))
+    save_image(
+        out / "sheet.png", scene_sheet(observation.image, observation.camera, target_from_reference, scene, text)
+    )
     return [*names, "sheet.png"]
 
 

@@ -63,6 +63,7 @@ class BagPlayer:
         self.counts: Counter[str] = Counter()
         self.loops = 0
         self._bag, self._rate, self._loop, self._fresh = bag, rate, loop, fresh_stamps
+        self._newest: dict[str, int] = {}
         self._originals: OrderedDict[int, int] = OrderedDict()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, name="bag player", daemon=True)
@@ -106,13 +107,19 @@ class BagPlayer:
         """The recorded stamp, in nanoseconds, that was published as `stamp`; None if it was not, or long ago."""
         return self._originals.get(stamp)
 
+    def newest(self, topic: str) -> int | None:
+        """The recorded stamp, in nanoseconds, of the last message played on `topic`."""
+        return self._newest.get(topic)
+
     def _run(self) -> None:
         begin_wall, begin = time.time_ns(), time.monotonic_ns()
         while not self._done.is_set():
             with Reader(self._bag) as reader:
                 length = int((reader.duration + self._seam) / self._rate)
 
-                def since_begin(recorded: int, start: int = reader.start_time, played: int = self.loops * length) -> int:
+                def since_begin(
+                    recorded: int, start: int = reader.start_time, played: int = self.loops * length
+                ) -> int:
                     return played + int((recorded - start) / self._rate)
 
                 chosen = [c for c in reader.connections if c.topic in self._topics]
@@ -130,6 +137,7 @@ class BagPlayer:
             original = header_stamp(data, connection.msgtype, self._store)
             data = restamp(data, connection.msgtype, self._store, move)
             if original is not None:
+                self._newest[connection.topic] = original
                 self._originals[move(original)] = original
                 while len(self._originals) > REMEMBERED:
                     self._originals.popitem(last=False)

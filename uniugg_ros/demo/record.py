@@ -39,7 +39,7 @@ class Recorder(Node):
 
     Args:
         folder: the bag to write; must not exist.
-        topics: names to record; None records every topic, also the hidden ones of actions.
+        topics: names to record; None records every topic that carries messages.
         name: of the ROS node.
     """
 
@@ -60,7 +60,11 @@ class Recorder(Node):
     def discover(self) -> None:
         """Subscribes to the topics that have a publisher by now and no subscription of ours yet."""
         for topic, types in self.get_topic_names_and_types():
-            if topic in self._inputs or topic in self.skipped or (self._wanted is not None and topic not in self._wanted):
+            if (
+                topic in self._inputs
+                or topic in self.skipped
+                or (self._wanted is not None and topic not in self._wanted)
+            ):
                 continue
             publishers = self.get_publishers_info_by_topic(topic)
             if publishers:
@@ -78,7 +82,8 @@ class Recorder(Node):
             message, store = message_class(msgtype), bag_types([msgtype])
         except LookupError as error:
             self.skipped[topic] = str(error)
-            self.get_logger().warning(f"not recording {topic}: {error}")
+            if "/msg/" in msgtype:
+                self.get_logger().warning(f"not recording {topic}: {error}")
             return
         qos = _requested(offered)
         with self._lock:

@@ -12,7 +12,9 @@ __all__ = ["NANOSECONDS", "header_stamp", "restamp"]
 NANOSECONDS = 1_000_000_000
 HEADER = "std_msgs/msg/Header"
 TRANSFORMS = "tf2_msgs/msg/TFMessage"
-STAMP_AT = 4  # a serialized message begins with four bytes that say how it is encoded; bit 0 of the second: little-endian
+STAMP_AT = (
+    4  # a serialized message begins with four bytes that say how it is encoded; bit 0 of the second: little-endian
+)
 
 
 def header_stamp(data: bytes, msgtype: str, store: Typestore) -> int | None:

@@ -1,7 +1,7 @@
 """Message types for bags: definitions from the store of rosbags, and from installed interface packages for the rest.
 
 A bag carries the definition of every type in it, so that any reader can decode it. The rosbags library knows the common
-packages; those it does not know (ours) are read from where ROS installs them, ``share/PACKAGE/{msg,srv,action}/*``.
+packages; those it does not know (ours) are read from where ROS installs them, ``share/PACKAGE/msg/*.msg``.
 """
 
 from __future__ import annotations
@@ -17,9 +17,6 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 __all__ = ["bag_types", "message_class"]
-
-# What an action publishes beside its own definition; the same for every action (rosidl_adapter).
-FEEDBACK_MESSAGE = "unique_identifier_msgs/UUID goal_id\n{package}/action/{name}_Feedback feedback\n"
 
 
 def bag_types(msgtypes: list[str]) -> Typestore:
@@ -39,33 +36,25 @@ def bag_types(msgtypes: list[str]) -> Typestore:
 
 @lru_cache(maxsize=256)
 def message_class(msgtype: str) -> Any:
-    """The rclpy class of ``package/msg/Name``; also of an action's feedback, ``package/action/Name_FeedbackMessage``.
+    """The rclpy class of ``package/msg/Name``.
 
     Raises:
-        LookupError: if the package or the type is not installed.
+        LookupError: if it is not a plain message (topics of actions carry other types), or is not installed.
     """
     package, kind, name = msgtype.split("/")
+    if kind != "msg":
+        raise LookupError(f"{msgtype} belongs to an action or a service, bags hold messages")
     try:
-        module = importlib.import_module(f"{package}.{kind}")
-        if kind == "action":
-            return getattr(module, name.removesuffix("_FeedbackMessage")).Impl.FeedbackMessage
-        return getattr(module, name)
+        return getattr(importlib.import_module(f"{package}.msg"), name)
     except (ImportError, AttributeError) as error:
         raise LookupError(f"{msgtype} is not installed here: {error}") from error
 
 
 def _package_types(package: str, store: Typestore) -> dict[str, Any]:
-    """Every message of an installed interface package, and the feedback messages of its actions."""
-    share = _share_folder(package)
+    """Every message of an installed interface package that the store does not know."""
     types: dict[str, Any] = {}
-    for path in sorted(share.glob("msg/*.msg")):
+    for path in sorted(_share_folder(package).glob("msg/*.msg")):
         types.update(get_types_from_msg(path.read_text(), f"{package}/msg/{path.stem}"))
-    for path in sorted(share.glob("action/*.action")):
-        feedback = path.read_text().split("\n---\n")[-1]
-        name = f"{package}/action/{path.stem}"
-        types.update(get_types_from_msg(feedback, f"{name}_Feedback"))
-        text = FEEDBACK_MESSAGE.format(package=package, name=path.stem)
-        types.update(get_types_from_msg(text, f"{name}_FeedbackMessage"))
     return {name: fields for name, fields in types.items() if name not in store.fielddefs}
 
 

@@ -5,6 +5,7 @@ Reads with rosbags and decodes with the core; ROS is not needed.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,19 +13,20 @@ import numpy as np
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
-from uniugg_core.cameras import Camera, inverse_rigid, rigid
+from uniugg_core.cameras import Camera, inverse_rigid
 from uniugg_core.errors import ErrorCode, UniuggError
 from uniugg_core.images import decode_compressed, decode_raw, decode_raw_depth
 
+from ..frames import TransformBuffer
 from .stamps import NANOSECONDS
 
-__all__ = ["SAMPLE_BAG", "SAMPLE_TOPICS", "Frame", "SampleTopics", "read_frames", "relative_pose"]
+__all__ = ["SAMPLE_TOPICS", "BagTopics", "Picture", "read_pictures", "relative_pose", "sample_bag"]
 
-SAMPLE_BAG = Path(__file__).resolve().parents[2] / "samples" / "real_rgbd" / "bag"
+SAMPLE = Path("samples") / "real_rgbd" / "bag"
 
 
 @dataclass(frozen=True)
-class SampleTopics:
+class BagTopics:
     """Where the pictures of a bag are; `fixed` is the frame in which poses are wanted."""
 
     image: str = "/camera/color/image_raw/compressed"
@@ -33,11 +35,11 @@ class SampleTopics:
     fixed: str = "map"
 
 
-SAMPLE_TOPICS = SampleTopics()
+SAMPLE_TOPICS = BagTopics()
 
 
 @dataclass(frozen=True, eq=False)
-class Frame:
+class Picture:
     """One recorded picture: RGB (H, W, 3) uint8, its camera, pose and, where recorded, depth (H, W) in metres."""
 
     stamp: int  # nanoseconds, as recorded
@@ -46,9 +48,23 @@ class Frame:
     camera: Camera
     fixed_from_camera: np.ndarray
     depth: np.ndarray | None = None
+    jpeg: bytes = b""  # the picture as it was recorded, if it was recorded compressed
 
 
-def read_frames(bag: Path = SAMPLE_BAG, topics: SampleTopics = SAMPLE_TOPICS) -> list[Frame]:
+def sample_bag() -> Path:
+    """The bag that comes with the source tree; ``UNIUGG_SAMPLE_BAG`` names another.
+
+    Raises:
+        UniuggError: IMAGE_MISSING if it is not there, as in an installation without the source tree.
+    """
+    named = os.environ.get("UNIUGG_SAMPLE_BAG")
+    bag = Path(named) if named else Path(__file__).resolve().parents[2] / SAMPLE
+    if not (bag / "metadata.yaml").is_file():
+        raise UniuggError(ErrorCode.IMAGE_MISSING, f"there is no bag at {bag}; name one with --bag")
+    return bag
+
+
+def read_pictures(bag: Path, topics: BagTopics = SAMPLE_TOPICS) -> list[Picture]:
     """The pictures of `bag` that have a calibration and a transform at their own stamp, in order.
 
     Raises:
@@ -57,71 +73,57 @@ def read_frames(bag: Path = SAMPLE_BAG, topics: SampleTopics = SAMPLE_TOPICS) ->
     if not (bag / "metadata.yaml").is_file():
         raise UniuggError(ErrorCode.IMAGE_MISSING, f"there is no bag at {bag}")
     store = get_typestore(Stores.ROS2_JAZZY)
-    pictures, depths, links = {}, {}, _Links()
+    colors, depths = {}, {}
     camera: Camera | None = None
     with Reader(bag) as reader:
+        transforms = TransformBuffer(cache=reader.duration / NANOSECONDS + 1)
         for connection, _, data in reader.messages():
             if connection.msgtype == "tf2_msgs/msg/TFMessage":
-                links.add(store.deserialize_cdr(data, connection.msgtype), static=connection.topic == "/tf_static")
+                _insert(transforms, store.deserialize_cdr(data, connection.msgtype), connection.topic == "/tf_static")
             elif connection.topic == topics.camera_info and camera is None:
-                camera = _camera(store.deserialize_cdr(data, connection.msgtype))
+                info = store.deserialize_cdr(data, connection.msgtype)
+                camera = Camera.from_ros(info.width, info.height, info.distortion_model, info.d, info.k)
             elif connection.topic in (topics.image, topics.depth):
                 message = store.deserialize_cdr(data, connection.msgtype)
-                target = pictures if connection.topic == topics.image else depths
-                target[_nanoseconds(message.header.stamp)] = message
-    frames = []
-    for stamp, message in sorted(pictures.items()):
-        pose = links.fixed_from(topics.fixed, message.header.frame_id, stamp)
-        if camera is not None and pose is not None:
+                (colors if connection.topic == topics.image else depths)[_nanoseconds(message.header.stamp)] = message
+    pictures = []
+    for stamp, message in sorted(colors.items()):
+        try:
+            pose = transforms.lookup(topics.fixed, message.header.frame_id, stamp)
+        except UniuggError:
+            continue  # the first and last pictures of a recording often lie outside of its transforms
+        if camera is not None:
             depth = _depth(depths[stamp]) if stamp in depths else None
-            frames.append(Frame(stamp, message.header.frame_id, _picture(message), camera, pose, depth))
-    if not frames:
+            jpeg = bytes(message.data) if hasattr(message, "format") else b""
+            pictures.append(Picture(stamp, message.header.frame_id, _rgb(message), camera, pose, depth, jpeg))
+    if not pictures:
         raise UniuggError(ErrorCode.IMAGE_MISSING, f"{bag} has no picture with a camera and a pose on {topics.image}")
-    return frames
+    return pictures
 
 
-class _Links:
-    """Transforms of a bag by child frame; a look-up takes those of exactly the picture's stamp, or static ones."""
-
-    def __init__(self) -> None:
-        self._links: dict[str, tuple[str, dict[int | None, np.ndarray]]] = {}
-
-    def add(self, message: object, *, static: bool) -> None:
-        for link in message.transforms:
-            shift, turn = link.transform.translation, link.transform.rotation
-            matrix = rigid([turn.x, turn.y, turn.z, turn.w], [shift.x, shift.y, shift.z])
-            stamp = None if static else _nanoseconds(link.header.stamp)
-            self._links.setdefault(link.child_frame_id, (link.header.frame_id, {}))[1][stamp] = matrix
-
-    def fixed_from(self, fixed: str, frame: str, stamp: int) -> np.ndarray | None:
-        pose = np.eye(4)
-        for _ in range(len(self._links) + 1):  # no longer chain without a loop
-            if frame == fixed:
-                return pose
-            if frame not in self._links:
-                return None
-            frame, matrices = self._links[frame]
-            matrix = matrices.get(None, matrices.get(stamp))
-            if matrix is None:
-                return None
-            pose = matrix @ pose
-        return None
-
-
-def relative_pose(reference: Frame, target: Frame) -> np.ndarray:
+def relative_pose(reference: Picture, target: Picture) -> np.ndarray:
     """``target_from_reference`` (4, 4) between two recorded pictures."""
     return inverse_rigid(target.fixed_from_camera) @ reference.fixed_from_camera
+
+
+def _insert(transforms: TransformBuffer, message: object, static: bool) -> None:
+    for link in message.transforms:
+        shift, turn = link.transform.translation, link.transform.rotation
+        transforms.insert(
+            link.header.frame_id,
+            link.child_frame_id,
+            _nanoseconds(link.header.stamp),
+            (shift.x, shift.y, shift.z),
+            (turn.x, turn.y, turn.z, turn.w),
+            static=static,
+        )
 
 
 def _nanoseconds(stamp: object) -> int:
     return stamp.sec * NANOSECONDS + stamp.nanosec
 
 
-def _camera(info: object) -> Camera:
-    return Camera.from_ros(info.width, info.height, info.distortion_model, info.d, info.k)
-
-
-def _picture(message: object) -> np.ndarray:
+def _rgb(message: object) -> np.ndarray:
     if hasattr(message, "format"):
         return decode_compressed(message.data, message.format)
     return decode_raw(
