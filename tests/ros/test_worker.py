@@ -84,7 +84,12 @@ def test_order_is_by_priority_then_arrival(worker):
     order = []
     jobs = [
         worker.submit(Job(lambda job, name=name: order.append(name), priority=priority))
-        for name, priority in [("t", Priority.TOPIC), ("a", Priority.REQUEST), ("b", Priority.REQUEST), ("c", Priority.CONTROL)]
+        for name, priority in [
+            ("t", Priority.TOPIC),
+            ("a", Priority.REQUEST),
+            ("b", Priority.REQUEST),
+            ("c", Priority.CONTROL),
+        ]
     ]
     release.set()
     for job in jobs:

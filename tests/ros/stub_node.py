@@ -1,6 +1,6 @@
 """A pipeline that answers at once with known numbers, in place of the model; and a node process that uses it.
 
-``python -m tests.ros.stub --ros-args ...`` is ``uniugg_node`` with this model. The environment variables ``STUB_STEP``
+``python tests/ros/stub_node.py --ros-args ...`` is ``uniugg_node`` with this model. The environment variables ``STUB_STEP``
 (seconds a step takes) and ``STUB_LONG_STEP`` (seconds of the first step) make it slow.
 """
 
@@ -110,7 +110,7 @@ class StubPipeline:
 
 
 class StubStream:
-    """"It is 2.5 m away, turn N", one word a token; a question of words only is repeated that many times."""
+    """ "It is 2.5 m away, turn N", one word a token; a question of words only is repeated that many times."""
 
     def __init__(self, pipeline, question, history, limit, with_evidence, callback):
         self.pipeline, self.callback = pipeline, callback
@@ -119,7 +119,9 @@ class StubStream:
             words = ["word"] * 400
         self.truncated = limit is not None and len(words) > limit
         self.words = words[:limit]
-        self.evidence = (Evidence(0, 1.0, 2.0, 0.5, (0.1, 0.2, 0.3)), Evidence(0, 3.0, 4.0, 0.25)) if with_evidence else ()
+        self.evidence = (
+            (Evidence(0, 1.0, 2.0, 0.5, (0.1, 0.2, 0.3)), Evidence(0, 3.0, 4.0, 0.25)) if with_evidence else ()
+        )
         self.at = 0
 
     def __iter__(self):

@@ -1,0 +1,42 @@
+"""Fixtures of the node tests: nodes as processes, and a talker for each."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+import rclpy
+
+from node_harness import NodeProcess, Talker
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ros():
+    rclpy.init()
+    yield
+    rclpy.try_shutdown()
+
+
+@pytest.fixture(scope="module")
+def launch(tmp_path_factory):
+    """Starts node processes and talkers; ends them with the module."""
+    folder = tmp_path_factory.mktemp("nodes")
+    with contextlib.ExitStack() as stack:
+
+        def start(*parameters, active=True, **options):
+            process = NodeProcess(folder, *parameters, **options)
+            stack.callback(_end, process)
+            talker = Talker(process.namespace)
+            stack.callback(talker.close)
+            if active:
+                talker.wait_until_active()
+            return process, talker
+
+        yield start
+
+
+def _end(process):
+    with contextlib.suppress(Exception):
+        process.stop()
+    if process.process.poll() is None:
+        process.process.kill()
