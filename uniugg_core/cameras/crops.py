@@ -90,7 +90,8 @@ def ideal_camera(camera: Camera) -> Camera:
     right = border(ones * (width - 1), down, 0).min(initial=reach)
     top = border(across, zeros, 1).max(initial=-reach)
     bottom = border(across, ones * (height - 1), 1).min(initial=reach)
-    if not (right - left > 1e-3 and bottom - top > 1e-3):
+    least = 0.05 / camera.matrix[[0, 1], [0, 1]]  # of what the pinhole alone would see
+    if not (right - left > least[0] * width and bottom - top > least[1] * height):
         raise UniuggError(
             ErrorCode.CAMERA_INFO_INVALID,
             f"distortion {camera.distortion} of {camera.model} folds the picture over, none of it can be undistorted",
@@ -129,11 +130,12 @@ def square_crop(image: np.ndarray, camera: Camera, size: int) -> CropResult:
     flat, flat_camera = undistort(image, camera)
     side = min(flat_camera.width, flat_camera.height)
     x, y = (flat_camera.width - side) // 2, (flat_camera.height - side) // 2
+    crop_camera = flat_camera.cropped(x, y, side, side).scaled(size, size)
     scale = side / size
     full_from_crop = np.array([[scale, 0, 0.5 * scale - 0.5 + x], [0, scale, 0.5 * scale - 0.5 + y], [0, 0, 1.0]])
     return CropResult(
         image=_resample(flat[y : y + side, x : x + side], size, size),
-        camera=flat_camera.cropped(x, y, side, side).scaled(size, size),
+        camera=crop_camera,
         full_from_crop=full_from_crop,
         flat_camera=flat_camera,
         source_camera=camera,

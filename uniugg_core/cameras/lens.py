@@ -77,7 +77,7 @@ def distort_fisheye(plane: np.ndarray, coefficients: Sequence[float]) -> np.ndar
 
 
 def undistort_fisheye(plane: np.ndarray, coefficients: Sequence[float]) -> np.ndarray:
-    """The inverse of :func:`distort_fisheye`; angles end at 89 degrees."""
+    """The inverse of :func:`distort_fisheye`; NaN beyond 89 degrees off the axis, or where no angle reaches."""
     bent = np.hypot(plane[:, 0], plane[:, 1])
     k1, k2, k3, k4 = coefficients
     theta = np.minimum(bent, MAX_ANGLE)
@@ -87,7 +87,9 @@ def undistort_fisheye(plane: np.ndarray, coefficients: Sequence[float]) -> np.nd
         # Past the turning point of a bad polynomial the slope is not positive; the bounds keep the search in range.
         step = (theta * _polynomial(theta, coefficients) - bent) / np.maximum(slope, 1e-3)
         theta = np.clip(theta - step, 0.0, MAX_ANGLE)
-    return plane * np.where(bent > 1e-12, np.tan(theta) / np.maximum(bent, 1e-12), 1.0)[:, None]
+    stretch = np.where(bent > 1e-12, np.tan(theta) / np.maximum(bent, 1e-12), 1.0)
+    reached = np.abs(theta * _polynomial(theta, coefficients) - bent) < _CLOSE
+    return plane * np.where(reached, stretch, np.nan)[:, None]
 
 
 def _polynomial(theta: np.ndarray, coefficients: Sequence[float]) -> np.ndarray:

@@ -232,7 +232,7 @@ class Camera:
     def rays(self, pixels: ArrayLike | None = None) -> np.ndarray:
         """Directions (..., 3) with z = 1 seen at pixels (..., 2), distortion undone; every pixel (H, W, 3) by default.
 
-        NaN where a polynomial distortion never reaches; a fisheye's rays end at 89 degrees off the axis.
+        NaN where the distortion's polynomial never reaches, and more than 89 degrees off a fisheye's axis.
         """
         if pixels is None:
             columns, rows = np.meshgrid(np.arange(self.width, dtype=np.float64), np.arange(self.height))
