@@ -40,7 +40,7 @@ view: env              ## scenes in a browser, with sliders for the pose and a f
 	$(PY) -m uniugg_core.cli view $(ARGS)
 
 test: env              ## the checks (minutes)
-	tools/test_env $(PY) -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+	tools/test_env $(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-slow: env         ## the checks that need gigabytes or long
 	tools/test_env $(PY) -m pytest -m slow $(ARGS)

@@ -70,7 +70,7 @@ def install_packages(venv: Path, torch_build: str, ros: str | None) -> None:
         say(f"virtual environment {venv}" + (f" on top of ROS 2 {ros}" if ros else ""))
         output(sys.executable, "-m", "venv", *(["--system-site-packages"] if ros else []), venv)
     pip(venv, "install", "-qq", "--constraint", constraints(ros), "--upgrade", "pip", "setuptools")
-    install_torch(venv, torch_build)
+    install_torch(venv, torch_build, constraints(ros))
     extras = ",".join(EXTRAS_EVERYWHERE + (() if ros else EXTRAS_WHEELS))
     say("everything else, at the pinned versions")
     pip(
@@ -118,7 +118,7 @@ def constraints(ros: str | None) -> Path:
     return CONSTRAINTS if ros is None else ROOT / "requirements" / "robot.txt"
 
 
-def install_torch(venv: Path, build: str) -> None:
+def install_torch(venv: Path, build: str, limits: Path = CONSTRAINTS) -> None:
     """Installs the pinned torch, as the build that suits the machine."""
     pin = pinned("torch")
     have = installed(venv, "torch")
@@ -137,7 +137,7 @@ def install_torch(venv: Path, build: str) -> None:
     if index:
         say(f"{CPU_INDEX} does not answer; taking the build of the configured index, which also runs without a GPU")
     say(f"{pin} from the configured package index")
-    pip(venv, "install", "-qq", "--constraint", CONSTRAINTS, pin)
+    pip(venv, "install", "-qq", "--constraint", limits, pin)
 
 
 def pip_report(venv: Path, requirement: str) -> dict[str, Any]:

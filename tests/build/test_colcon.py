@@ -20,7 +20,6 @@ COPIED = ("config", "launch", "resource", "rviz", "scripts", "uniugg_core", "uni
 WITHOUT = shutil.ignore_patterns("__pycache__", "build", "install", "log")
 
 pytestmark = [
-    pytest.mark.xdist_group("colcon"),
     pytest.mark.skipif(shutil.which("colcon", path=str(VENV / "bin")) is None, reason="colcon is not installed"),
     pytest.mark.skipif(not (VENV / "share" / "rclpy").exists(), reason="made for the ROS 2 wheels"),
 ]

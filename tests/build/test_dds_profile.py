@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[2]
 COUNT = 20
 SENDER = f"""
@@ -35,7 +33,6 @@ rclpy.shutdown()
 """
 
 
-@pytest.mark.xdist_group("dds")
 def test_whole_camera_images_arrive() -> None:
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
@@ -59,5 +56,5 @@ def test_whole_camera_images_arrive() -> None:
     finally:
         node.destroy_node()
         rclpy.shutdown(context=context)
-    # Without the profile none arrives. One late image may be replaced by the next on a busy machine.
+    # Without the profile most are lost. One late image may be replaced by the next on a busy machine.
     assert len(received) >= COUNT - 2
