@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from .cameras import Camera, inverse_rigid
+from .cameras import Camera, inverse_rigid, square_crop
 from .outputs import ASSUMED_FOV_DEG
 from .plan import IMAGINED_COLOR, OBSERVED_COLOR, draw_plan
-from .render import scene_picture
+from .render import render_points, scene_picture
 from .scene import IMAGINED, OBSERVED, Scene, View
 
 __all__ = ["SheetText", "describe_motion", "imagined_view", "scene_sheet"]
@@ -87,7 +87,7 @@ def scene_sheet(
         scene: the result, in the frame of the picture's camera.
         text: the words.
         predicted: the predicted picture; None takes it from the scene's imagined view.
-        real: a real square picture from the target pose, where one exists.
+        real: a real square picture from the target pose; None shows what the observed points alone look like there.
 
     Returns:
         the page (H, 1200, 3) uint8.
@@ -97,11 +97,15 @@ def scene_sheet(
         predicted = view.image
     known = _assumed(camera, image.shape[1], image.shape[0])
     page, top = _page(text, describe_motion(target_from_reference))
-    tops = _row(page, top, ["input", "predicted from the new pose", "really seen from there"])
+    third = "what was observed, from there" if real is None else "really seen from there"
+    tops = _row(page, top, ["input", "predicted from the new pose", third])
     _paste(page, 0, tops, _input_panel(image, known, target_from_reference))
     _legend(page, tops + PANEL * 2 // 3 + 14, scene, known, camera is None, target_from_reference)
     _paste(page, 1, tops, _square(predicted, "no picture was predicted"))
-    _paste(page, 2, tops, _square(real, "no recorded picture is near that pose"))
+    if real is None:
+        crop = square_crop(image, known, PANEL).camera
+        real = _observed_from(scene, crop, inverse_rigid(target_from_reference))
+    _paste(page, 2, tops, _square(real, ""))
     cloud = Image.fromarray(
         scene_picture(_with_cameras(scene, known, target_from_reference), (WIDTH - 2 * MARGIN - GUTTER - CLOUD, CLOUD))
     )
@@ -172,6 +176,13 @@ def _input_panel(image: np.ndarray, camera: Camera, target_from_reference: np.nd
     return small
 
 
+def _observed_from(scene: Scene, camera: Camera, scene_from_camera: np.ndarray) -> np.ndarray:
+    """The observed points as the new pose sees them: what is known there without imagining."""
+    known = scene.filter(source=OBSERVED)
+    splat = int(np.clip(2 * math.sqrt(camera.width * camera.height / max(len(known), 1)), 2, 8))
+    return render_points(known.points, known.colors, camera, scene_from_camera, splat=splat, background=EMPTY).rgb
+
+
 def _target_outline(matrix: np.ndarray, side: int, target_from_reference: np.ndarray) -> np.ndarray | None:
     """The closed outline (M, 2), in pixels of the input, of the new pose's square picture at LOOK_DEPTH.
 
@@ -214,10 +225,10 @@ def _legend(
     draw, left = ImageDraw.Draw(page), _left(0)
     imagined = int((scene.source == IMAGINED).sum())
     calibration = f", {ASSUMED_FOV_DEG:.0f}° of view assumed" if assumed else ""
-    shared = f"{_shared(camera, target_from_reference):.0%} of it also in the input"
+    shared = f"{_shared(camera, target_from_reference):.0%}"
     rows = [
         (OBSERVED_COLOR, f"the camera; the square it works on, of {camera.width} x {camera.height}{calibration}"),
-        (IMAGINED_COLOR, f"the new pose; what it sees at {LOOK_DEPTH:.0f} m, {shared}"),
+        (IMAGINED_COLOR, f"the new pose; the input shows {shared} of it at {LOOK_DEPTH:.0f} m"),
         (None, f"{len(scene.points) - imagined:,} points observed, {imagined:,} imagined"),
     ]
     for color, words in rows:

@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     seconds = time.perf_counter() - start
     if sys.stderr.isatty():
         print("\r\x1b[K", end="", file=sys.stderr)
-    files = _write(args.out, observation, target_from_reference, scene, pipeline, seconds)
+    files = _write(args.out, args.image.name, observation, target_from_reference, scene, pipeline, seconds)
     result = _result(args, pipeline, observation, target_from_reference, scene, seconds, files)
     (args.out / "result.json").write_text(json.dumps(common.to_json(result), indent=2) + "\n")
     print(f"{len(scene.points):,} points in {seconds:.2f} s: {args.out}/ has {', '.join([*files, 'result.json'])}")
@@ -68,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _write(
     out: Path,
+    image_name: str,
     observation: Observation,
     target_from_reference: np.ndarray,
     scene: Scene,
@@ -86,8 +87,8 @@ def _write(
         save_image(out / "view.png", view.image)
         names.append("view.png")
     text = SheetText(
-        title=f"{pipeline.config.name}: {out.name}",
-        facts=(f"{seconds:.2f} s", f"seed {scene.seed}"),
+        title=f"{image_name}, imagined from elsewhere",
+        facts=(f"{seconds:.2f} s", f"seed {scene.seed}", f"model {pipeline.config.name}"),
         warning=None if pipeline.trained else common.UNTRAINED_NOTE,
     )
     save_image(

@@ -26,7 +26,7 @@ from .outcome import Outcome
 from .play import BagPlayer
 from .recorded import SAMPLE_TOPICS, BagTopics, Picture, relative_pose
 
-__all__ = ["Tour"]
+__all__ = ["Tour", "attachment"]
 
 NOT_THERE = "a_frame_that_does_not_exist"
 LONG_QUESTION = "Where is the door? " * 400
@@ -159,7 +159,7 @@ class Tour:
         outcome.reference, outcome.target = 5, 6
         reference, target = self._pictures[5], self._pictures[6]
         outcome.target_from_reference = relative_pose(reference, target)
-        picture, info = _attachment(reference)
+        picture, info = attachment(reference)
         request = Imagine.Request(
             target_pose=pose_message(reference.frame, inverse_rigid(outcome.target_from_reference)),
             compressed_image=[picture],
@@ -210,7 +210,7 @@ class Tour:
     def _ask_attached(self, outcome: Outcome) -> None:
         outcome.question = "How far apart were the two pictures taken?"
         outcome.reference = 8
-        pairs = [_attachment(self._pictures[number]) for number in (8, 9)]
+        pairs = [attachment(self._pictures[number]) for number in (8, 9)]
         request = AskSpatial.Request(
             question=outcome.question,
             compressed_images=[picture for picture, _ in pairs],
@@ -240,7 +240,7 @@ def _ask(title: str, via: str, run: Run, expected: ErrorCode = ErrorCode.OK) -> 
     return Outcome(0, title, via, "ask", expected), run
 
 
-def _attachment(picture: Picture) -> tuple[CompressedImage, CameraInfo]:
+def attachment(picture: Picture) -> tuple[CompressedImage, CameraInfo]:
     """A recorded picture as it is attached to a request."""
     image, info = CompressedImage(format="jpeg"), CameraInfo()
     image.header.frame_id = info.header.frame_id = picture.frame
