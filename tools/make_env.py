@@ -108,9 +108,16 @@ def check_machine(*, wheels: bool) -> None:
 
 
 def ros_installation(python: str) -> str | None:
-    """The distribution's name where a ROS installation is sourced, else None."""
+    """The distribution's name where a ROS installation is sourced, else None; stops where it is another Python's."""
     distro = os.environ.get("ROS_DISTRO")
-    return distro if distro and importable(python, "rclpy") else None
+    if not distro:
+        return None
+    if not importable(python, "rclpy"):
+        raise SystemExit(
+            f"ROS 2 {distro} is sourced, but {python} cannot import its rclpy: use the Python it was built for "
+            "(make env PYTHON=/usr/bin/python3), or a shell without it to use the ROS 2 wheels"
+        )
+    return distro
 
 
 def constraints(ros: str | None) -> Path:

@@ -126,14 +126,21 @@ def test_messages_are_not_built_beside_a_ros_installation(
     assert "colcon build" in capsys.readouterr().out
 
 
-def test_a_ros_distribution_without_its_python_is_not_one(maker: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ROS_DISTRO", "jazzy")
-    monkeypatch.setattr(maker, "importable", lambda python, module: False)
+def test_a_sourced_ros_is_recognised(maker: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ROS_DISTRO", raising=False)
     assert maker.ros_installation("python3") is None
+    monkeypatch.setenv("ROS_DISTRO", "jazzy")
     monkeypatch.setattr(maker, "importable", lambda python, module: True)
     assert maker.ros_installation("python3") == "jazzy"
-    monkeypatch.delenv("ROS_DISTRO")
-    assert maker.ros_installation("python3") is None
+
+
+def test_a_sourced_ros_of_another_python_is_not_mixed_with_the_wheels(
+    maker: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROS_DISTRO", "humble")
+    monkeypatch.setattr(maker, "importable", lambda python, module: False)
+    with pytest.raises(SystemExit, match="ROS 2 humble is sourced, but python3.11 cannot import its rclpy"):
+        maker.ros_installation("python3.11")
 
 
 def test_another_machine_is_told_what_to_do(maker: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
