@@ -22,20 +22,22 @@ from ..errors import ErrorCode, UniuggError
 __all__ = ["SCHEDULERS", "Denoiser", "Regressor", "build_denoiser", "make_scheduler"]
 
 SCHEDULERS = ("ddim", "dpm++", "ddpm")
+_ORDERS = {"ddim": 1, "dpm++": 2}
 
 
 def make_scheduler(config: DenoiserConfig, name: str) -> Any:
     """A fresh diffusers scheduler over the training schedule.
 
     "ddim" is deterministic (eta 0), "dpm++" the second-order multistep solver for few steps, "ddpm" the ancestral
-    sampler; "ddpm" also adds the noise in training. Steps are spaced from the last training step down ("trailing"),
+    sampler; "ddpm" also adds the noise in training. DDIM is the first-order DPM-Solver++ (Lu et al. 2022) and runs as
+    such: diffusers' own DDIM class stops short of the clean latent where the steps do not divide the schedule. Steps are spaced from the last training step down ("trailing"),
     and the last one lands on the clean latent, so that a few steps suffice.
 
     Raises:
         UniuggError: REQUEST_INVALID for an unknown name.
     """
     ensure_torchvision()
-    from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
+    from diffusers import DDPMScheduler, DPMSolverMultistepScheduler
 
     schedule = {
         "num_train_timesteps": config.train_steps,
@@ -45,10 +47,8 @@ def make_scheduler(config: DenoiserConfig, name: str) -> Any:
         "prediction_type": config.prediction,
         "timestep_spacing": "trailing",
     }
-    if name == "ddim":
-        return DDIMScheduler(**schedule, clip_sample=False, set_alpha_to_one=True)
-    if name == "dpm++":
-        return DPMSolverMultistepScheduler(**schedule, algorithm_type="dpmsolver++", solver_order=2)
+    if name in _ORDERS:
+        return DPMSolverMultistepScheduler(**schedule, algorithm_type="dpmsolver++", solver_order=_ORDERS[name])
     if name == "ddpm":
         return DDPMScheduler(**schedule, clip_sample=False)
     raise UniuggError(ErrorCode.REQUEST_INVALID, f"scheduler is {name!r}, expected one of {list(SCHEDULERS)}")

@@ -1,0 +1,212 @@
+"""Language model: the condition and who sees whom, training batches, and token-by-token generation."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from small_model import SMALL, TOKENS, features, rays, refused
+
+from uniugg_core.config import preset
+from uniugg_core.errors import ErrorCode
+from uniugg_core.models.language import IGNORED, Language, build_qwen
+from uniugg_core.prompts import question_prompt
+from uniugg_core.tokenizer import SpatialTokenizer
+
+TOKENIZER = SpatialTokenizer.shipped()
+
+
+def language(**changes) -> Language:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        built = Language(dataclasses.replace(SMALL.language, **changes), SMALL.encoder.width).eval()
+    built.bind(TOKENIZER)
+    return built
+
+
+@pytest.fixture(scope="module")
+def causal() -> Language:
+    return language()
+
+
+@pytest.fixture(scope="module")
+def bidirectional() -> Language:
+    return language(bidirectional_queries=True)
+
+
+@pytest.fixture
+def no_grad():
+    with torch.no_grad():
+        yield
+
+
+def start(model: Language, question: str = "How far is the chair?", pictures: int = 1) -> torch.Tensor:
+    prompt = question_prompt(TOKENIZER, question, images=pictures)
+    tokens = [model.embed_features(features(seed=i))[0] for i in range(pictures)]
+    return model.assemble(prompt, tokens)[0]
+
+
+def test_paper_size():
+    with torch.device("meta"):
+        qwen = build_qwen(preset("paper").language)
+    assert sum(p.numel() for p in qwen.parameters()) == 3_085_938_688
+
+
+@pytest.mark.usefixtures("no_grad")
+class TestCondition:
+    def test_shape(self, causal):
+        assert causal.condition(features(2), rays(2)).shape == (2, TOKENS, SMALL.language.condition_width)
+
+    def test_causal_queries_see_only_those_before(self, causal):
+        changed = rays().clone()
+        changed[0, 1, 2] += 1.0  # query 6 of 16
+        difference = (causal.condition(features(), rays()) - causal.condition(features(), changed)).abs().amax(-1)[0]
+        assert (difference[:6] == 0).all()
+        assert (difference[6:] > 0).all()
+
+    def test_bidirectional_queries_see_all(self, bidirectional):
+        changed = rays().clone()
+        changed[0, -1, -1] += 1.0
+        difference = bidirectional.condition(features(), rays()) - bidirectional.condition(features(), changed)
+        assert (difference.abs().amax(-1) > 0).all()
+
+    @pytest.mark.parametrize("which", ["causal", "bidirectional"])
+    def test_every_query_sees_the_picture(self, which, request):
+        model = request.getfixturevalue(which)
+        difference = model.condition(features(), rays()) - model.condition(features(seed=3), rays())
+        assert (difference.abs().amax(-1) > 0).all()
+
+    @pytest.mark.parametrize("which", ["causal", "bidirectional"])
+    def test_cached_prefix_gives_the_same_and_serves_again(self, which, request):
+        model = request.getfixturevalue(which)
+        prefix = model.prefix(features())
+        for seed in (1, 2, 1):
+            whole = model.condition(features(), rays(seed=seed))
+            assert torch.allclose(model.condition_after(prefix, rays(seed=seed)), whole, atol=1e-5)
+        again = [model.condition_after(prefix, rays()) for _ in range(2)]
+        assert torch.equal(*again)
+
+    def test_batch_members_do_not_mix(self, causal):
+        both = causal.condition(torch.cat([features(), features(seed=4)]), rays(2))
+        assert torch.allclose(both[:1], causal.condition(features(), rays(2)[:1]), atol=1e-5)
+
+    def test_null_is_one_learned_vector(self, causal):
+        null = causal.null(torch.zeros(2, 5, SMALL.language.condition_width))
+        assert null.shape == (2, 5, SMALL.language.condition_width)
+        assert torch.equal(null[0, 0], null[1, 4]) and null.abs().sum() > 0
+
+    def test_without_projector_the_states_come_raw(self):
+        raw = Language(SMALL.language, SMALL.encoder.width, project=False)
+        raw.bind(TOKENIZER)
+        assert raw.condition(features(), rays()).shape == (1, TOKENS, SMALL.language.width)
+        refused(ErrorCode.REQUEST_INVALID, raw.null, torch.zeros(1, 1, 1))
+
+
+class TestBinding:
+    def test_a_tokenizer_is_needed(self):
+        unbound = Language(SMALL.language, SMALL.encoder.width)
+        refused(ErrorCode.CHECKPOINT_MISSING, unbound.condition, features(), rays())
+        refused(ErrorCode.CHECKPOINT_MISSING, lambda: next(unbound.generate(torch.zeros(3, 32), 1)))
+
+    def test_it_must_fit(self):
+        small = Language(dataclasses.replace(SMALL.language, vocab_size=1000), SMALL.encoder.width)
+        assert "2048" in refused(ErrorCode.CHECKPOINT_MISMATCH, small.bind, TOKENIZER)
+
+
+@pytest.mark.usefixtures("no_grad")
+class TestGeneration:
+    def test_the_cache_changes_nothing(self, causal):
+        embeddings = start(causal, pictures=2)
+        tokens, logprobs = zip(*causal.generate(embeddings, 6))
+        whole = torch.cat([embeddings, causal.embed_tokens(tokens)])
+        logits = causal(whole[None]).logits[0, len(embeddings) - 1 : -1]
+        forbidden = sorted(TOKENIZER.control_ids - set(TOKENIZER.stop_ids))
+        logits[:, forbidden] = -torch.inf
+        expected = torch.log_softmax(logits, dim=-1)
+        assert tokens == tuple(expected.argmax(-1).tolist())
+        assert torch.allclose(torch.tensor(logprobs), expected.amax(-1), atol=1e-4)
+
+    def test_the_limit_holds(self, causal):
+        assert len(list(causal.generate(start(causal), 3))) <= 3
+
+    def test_a_stop_token_ends_it(self, causal):
+        model = language()
+        silence(model, TOKENIZER.im_end)
+        assert [token for token, _ in model.generate(start(model), 9)] == [TOKENIZER.im_end]
+
+    def test_control_tokens_and_rows_without_a_token_are_never_said(self):
+        model = language(vocab_size=2100)
+        for banned in (TOKENIZER.im_start, 2099):
+            silence(model, banned)
+            token, logprob = next(model.generate(start(model), 1))
+            assert token != banned and token < 2048
+            assert math.isfinite(logprob)
+
+    def test_temperature_draws_with_the_generator(self, causal):
+        def draw(seed: int) -> list[int]:
+            generator = torch.Generator().manual_seed(seed)
+            return [token for token, _ in causal.generate(start(causal), 8, temperature=5.0, generator=generator)]
+
+        assert draw(1) == draw(1) != draw(2)
+
+
+def silence(model: Language, token: int) -> None:
+    """Makes `token` the likeliest next one after any text, and nothing else."""
+    model.qwen.lm_head.weight = torch.nn.Parameter(torch.zeros_like(model.qwen.lm_head.weight))
+    model.qwen.model.norm.weight.data.zero_()
+    original = model.qwen.lm_head.forward
+    model.qwen.lm_head.forward = lambda states: original(states).index_fill(-1, torch.tensor(token), 50.0)
+
+
+class TestTraining:
+    def batch(self, model: Language, *pairs: tuple[str, str]):
+        prompts = [question_prompt(TOKENIZER, question, answer=answer) for question, answer in pairs]
+        return model.collate(prompts, [[model.embed_features(features(seed=i))[0]] for i in range(len(pairs))])
+
+    def test_only_answers_count(self, causal):
+        _, mask, labels = self.batch(causal, ("How many?", "3"), ("How far is the red chair?", "about 2.5 meters"))
+        for row, answer in enumerate(("3", "about 2.5 meters")):
+            counted = labels[row][labels[row] != IGNORED].tolist()
+            assert counted == [*TOKENIZER.encode(answer), TOKENIZER.im_end]
+        assert (labels[mask == 0] == IGNORED).all()
+
+    def test_loss_is_the_mean_over_answer_tokens_and_padding_is_free(self, causal):
+        pairs = [("How many?", "3"), ("How far is the red chair?", "about 2.5 meters")]
+        together = causal(*self.batch(causal, *pairs)).loss.item()
+        counts, losses = [], []
+        for i, (question, answer) in enumerate(pairs):
+            prompt = question_prompt(TOKENIZER, question, answer=answer)
+            alone = causal.collate([prompt], [[causal.embed_features(features(seed=i))[0]]])
+            losses.append(causal(*alone).loss.item() * (count := len(prompt.answer)))
+            counts.append(count)
+        assert together == pytest.approx(sum(losses) / sum(counts), rel=1e-4)
+
+    def test_what_is_trained_is_what_is_generated(self):
+        """A few steps on one pair make the model say exactly the answer it was taught."""
+        model = language().train()
+        optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
+        for _ in range(30):
+            optimiser.zero_grad()
+            model(*self.batch(model, ("How far is the chair?", "2.5 m"))).loss.backward()
+            optimiser.step()
+        model.eval()
+        with torch.no_grad():
+            said = [token for token, _ in model.generate(start(model), 12)]
+        assert said == [*TOKENIZER.encode("2.5 m"), TOKENIZER.im_end]
+
+    def test_gradients_reach_the_connectors(self, causal):
+        model = language()
+        queries = model.embed_rays(rays())[0]
+        prompt = question_prompt(TOKENIZER, "And from there?", with_queries=True, answer="3")
+        batch = model.collate([prompt], [[model.embed_features(features())[0]]], [queries])
+        model(*batch).loss.backward()
+        for parameter in (model.projector[0].weight, model.query[0].weight, model.view_query):
+            assert parameter.grad.abs().sum() > 0
+
+    def test_missing_pieces_are_refused(self, causal):
+        prompt = question_prompt(TOKENIZER, "x", images=2, with_queries=True)
+        picture = causal.embed_features(features())[0]
+        refused(ErrorCode.REQUEST_INVALID, causal.assemble, prompt, [picture])
+        refused(ErrorCode.REQUEST_INVALID, causal.assemble, prompt, [picture, picture])
