@@ -93,13 +93,9 @@ def read(path: Path) -> Scene:
         if document["asset"].get("generator") != "uniugg":
             raise _invalid("not a GLB of this program")
         extras = document["scenes"][0]["extras"]
+        about = {name: extras[name] for name in ("frame", "stamp", "seed")}
         if "meshes" not in document:
-            return Scene(
-                **{name: array for name, array in _EMPTY.items()},
-                frame=extras["frame"],
-                stamp=extras["stamp"],
-                seed=extras["seed"],
-            )
+            return Scene.from_arrays(np.zeros((0, 3)), **about)
         attributes = document["meshes"][0]["primitives"][0]["attributes"]
         columns = {name: _accessor(document, body, number) for name, number in attributes.items()}
         return Scene(
@@ -108,21 +104,10 @@ def read(path: Path) -> Scene:
             confidence=columns["_CONFIDENCE"],
             source=columns["_SOURCE"].astype(np.uint8),
             spread=columns["_SPREAD"],
-            frame=extras["frame"],
-            stamp=extras["stamp"],
-            seed=extras["seed"],
+            **about,
         )
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise _invalid(f"the GLB misses {error}") from None
-
-
-_EMPTY = {
-    "points": np.zeros((0, 3), np.float32),
-    "colors": np.zeros((0, 3), np.uint8),
-    "confidence": np.zeros(0, np.float32),
-    "source": np.zeros(0, np.uint8),
-    "spread": np.zeros(0, np.float32),
-}
 
 
 def _chunks(data: bytes) -> tuple[dict[str, Any], bytes]:

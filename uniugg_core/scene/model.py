@@ -139,6 +139,7 @@ class Scene:
         spread: ArrayLike = 0.0,
         frame: str = "camera",
         stamp: int | None = None,
+        seed: int | None = None,
     ) -> Scene:
         """A scene of points (N, 3); single values are repeated, missing colours are grey."""
         points = np.asarray(points, dtype=np.float32)
@@ -151,6 +152,7 @@ class Scene:
             spread=np.array(np.broadcast_to(np.asarray(spread, np.float32), (count,))),
             frame=frame,
             stamp=stamp,
+            seed=seed,
         )
 
     @classmethod

@@ -87,7 +87,7 @@ def read(path: Path) -> Scene:
         vertices = np.frombuffer(file.read(expected), dtype=kind)
     about = _about(header)
     names = kind.names or ()
-    scene = Scene.from_arrays(
+    return Scene.from_arrays(
         np.stack([vertices[axis] for axis in "xyz"], axis=1),
         _colors(vertices, names),
         confidence=vertices["confidence"] if "confidence" in names else 1.0,
@@ -95,9 +95,8 @@ def read(path: Path) -> Scene:
         spread=vertices["spread"] if "spread" in names else 0.0,
         frame=about["frame"],
         stamp=about["stamp"],
+        seed=about["seed"],
     )
-    object.__setattr__(scene, "seed", about["seed"])
-    return scene
 
 
 def _read_header(file: BinaryIO) -> tuple[list[str], np.dtype, int]:
