@@ -1,0 +1,1 @@
+"""Data for training: one sample type (`views`), a file a source, and the questions asked about what they show."""

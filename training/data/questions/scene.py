@@ -1,0 +1,244 @@
+"""Questions whose truth stands in the scene graph: counts, sizes, distances, directions, order, what is on what.
+
+Every maker takes what is visible and a source of randomness, and returns a question or None where the views do not
+allow one without doubt: things too small to see, names that fit two things, answers too close to call.
+"""
+
+from __future__ import annotations
+
+import math
+from random import Random
+
+from ..graph import SceneObject
+from .sight import Sight, plural
+from .types import Question, choice, lettered, metres, numeric
+from .wording import phrase, where
+
+__all__ = ["MAKERS", "bearing"]
+
+APART = 0.3  # metres by which distances must differ to be compared
+RATIO = 1.15  # ... and their ratio
+SURE = math.radians(15.0)  # directions this close to a border are not asked for
+
+
+def count(sight: Sight, rng: Random) -> Question | None:
+    """How many things of a class are visible; one or none of them is asked for less often."""
+    groups = sight.counted()
+    if not groups:
+        return None
+    names = sorted(groups)
+    name = rng.choices(names, [1.0 if len(groups[name]) == 1 else 4.0 for name in names])[0]
+    if len(groups[name]) == 1 and rng.random() < 0.6:
+        return None  # or "1" would be a safe guess
+    text = phrase(rng, "count", things=plural(name), where=where(rng, sight.views))
+    ids = tuple(item.id for item in groups[name])
+    return numeric("count", text, len(ids), "", 0, sight.views, objects=ids)
+
+
+def object_distance(sight: Sight, rng: Random) -> Question | None:
+    """Shortest distance between the boxes of two things."""
+    for _ in range(4):
+        picked = _pick(sight, rng, 2)
+        if picked is None:
+            return None
+        a, b = picked
+        distance = a.distance(b)
+        if distance >= APART:
+            text = phrase(rng, "object_distance", a=sight.spoken[a.id], b=sight.spoken[b.id])
+            return metres("object_distance", text, distance, sight.views, objects=(a.id, b.id))
+    return None
+
+
+def camera_distance(sight: Sight, rng: Random) -> Question | None:
+    """Distance from the camera to the nearest visible point of a thing."""
+    view = rng.choice(sight.views)
+    items = [item for item in sight.named if sight.clear_in(item.id, view)]
+    if not items:
+        return None
+    item = rng.choice(items)
+    name = sight.spoken[item.id]
+    text = phrase(rng, "camera_distance", a=name)
+    if len(sight.views) > 1:
+        text = f"{where(rng, sight.views, view).capitalize()}: {text[0].lower()}{text[1:]}"
+    return metres("camera_distance", text, sight.distance(item.id, view), sight.views, objects=(item.id,))
+
+
+def relative_distance(sight: Sight, rng: Random) -> Question | None:
+    """Which of three or four things is closest to another."""
+    picked = _pick(sight, rng, min(len(sight.named), rng.choice((4, 5))))
+    if picked is None or len(picked) < 4:
+        return None
+    anchor, *others = picked
+    gaps = [anchor.distance(other) for other in others]
+    ranked = sorted(gaps)
+    if ranked[1] - ranked[0] < APART or ranked[1] < RATIO * ranked[0]:
+        return None
+    text = phrase(rng, "relative_distance", a=sight.spoken[anchor.id])
+    names = tuple(sight.spoken[other.id] for other in others)
+    ids = tuple(item.id for item in picked)
+    return lettered("relative_distance", text, names, gaps.index(ranked[0]), sight.views, objects=ids)
+
+
+def object_size(sight: Sight, rng: Random) -> Question | None:
+    """Longest side, or height, of a thing seen whole."""
+    items = [item for item in sight.named if any(sight.whole(item, view) for view in sight.views)]
+    if not items:
+        return None
+    item = rng.choice(items)
+    key = rng.choice(("object_size", "object_height"))
+    value = item.longest if key == "object_size" else item.size[2]
+    if value < 0.15:
+        return None
+    text = phrase(rng, key, a=sight.spoken[item.id])
+    return numeric("object_size", text, 100 * value, "cm", 0, sight.views, objects=(item.id,))
+
+
+def room_size(sight: Sight, rng: Random) -> Question | None:
+    """Floor area, where at least three walls and a good piece of floor can be seen."""
+    walls, floor = set(), 0.0
+    for view in sight.views:
+        share = sight.share(view)
+        for item in sight.graph.objects:
+            if item.name == "wall" and share[item.id] > 0.01:
+                walls.add(item.id)
+            elif item.name == "floor":
+                floor = max(floor, share[item.id])
+    if len(walls) < 3 or floor < 0.1:
+        return None
+    return numeric("room_size", phrase(rng, "room_size"), sight.graph.area, "m2", 0, sight.views)
+
+
+def relative_direction(sight: Sight, rng: Random) -> Question | None:
+    """Standing at one thing and facing another: where is a third? Two, three or four possible answers."""
+    for _ in range(4):
+        picked = _pick(sight, rng, 3)
+        if picked is None:
+            return None
+        a, b, c = picked
+        if math.dist(a.center[:2], b.center[:2]) < 0.8 or math.dist(a.center[:2], c.center[:2]) < 0.6:
+            continue
+        angle = bearing(a, b, c)
+        level = rng.choice(("direction_side", "direction_back", "direction_quadrant"))
+        if level == "direction_side":
+            options = ("left", "right")
+            borders, correct = (0.0, math.pi), 0 if angle > 0 else 1
+        elif level == "direction_back":
+            options = ("left", "right", "back")
+            borders = (0.0, math.radians(135.0))
+            correct = 2 if abs(angle) > math.radians(135.0) else 0 if angle > 0 else 1
+        else:
+            options = ("front-left", "front-right", "back-left", "back-right")
+            borders = (0.0, 0.5 * math.pi, math.pi)
+            correct = (2 if abs(angle) > 0.5 * math.pi else 0) + (0 if angle > 0 else 1)
+        if min(abs(abs(angle) - border) for border in borders) < SURE:
+            continue
+        names = {letter: sight.spoken[item.id] for letter, item in zip("abc", picked)}
+        ids = tuple(item.id for item in picked)
+        return choice("relative_direction", phrase(rng, level, **names), options, correct, sight.views, objects=ids)
+    return None
+
+
+def image_side(sight: Sight, rng: Random) -> Question | None:
+    """Which of two things is farther left in a picture."""
+    view = rng.choice(sight.views)
+    picked = _pick(sight, rng, 2, view)
+    if picked is None:
+        return None
+    a, b = picked
+    difference = sight.middle(a.id, view)[0] - sight.middle(b.id, view)[0]
+    if abs(difference) < 0.12:
+        return None
+    names = {"a": sight.spoken[a.id], "b": sight.spoken[b.id]}
+    text = phrase(rng, "image_side", where=where(rng, sight.views, view), **names)
+    correct = 0 if difference < 0 else 1
+    return choice("image_side", text, ("left", "right"), correct, sight.views, objects=(a.id, b.id))
+
+
+def depth_order(sight: Sight, rng: Random) -> Question | None:
+    """Which of two, three or four things is nearest to the camera, or farthest from it."""
+    view = rng.choice(sight.views)
+    picked = _pick(sight, rng, rng.choice((2, 2, 3, 4)), view)
+    if picked is None:
+        return None
+    distances = [sight.distance(item.id, view) for item in picked]
+    far = len(picked) > 2 and rng.random() < 0.5
+    ranked = sorted(distances, reverse=far)
+    first, second = sorted(ranked[:2])
+    if second < RATIO * first or second - first < 0.15:
+        return None
+    names = tuple(sight.spoken[item.id] for item in picked)
+    ids, place = tuple(item.id for item in picked), where(rng, sight.views, view)
+    correct = distances.index(ranked[0])
+    if len(picked) == 2:
+        text = phrase(rng, "depth_order", a=names[0], b=names[1], where=place)
+        return choice("depth_order", text, names, correct, sight.views, objects=ids)
+    text = phrase(rng, "farthest" if far else "nearest", where=place)
+    return lettered("depth_order", text, names, correct, sight.views, objects=ids)
+
+
+def on_top(sight: Sight, rng: Random) -> Question | None:
+    """Which thing is on another one."""
+    carried = [item for item in sight.named if item.on in sight.spoken]
+    if not carried:
+        return None
+    item = rng.choice(carried)
+    others = [other for other in sight.named if other.on != item.on and other.id not in (item.id, item.on)]
+    if len(others) < 2:
+        return None
+    wrong = rng.sample(others, min(len(others), rng.choice((2, 3))))
+    options = [*wrong, item]
+    rng.shuffle(options)
+    text = phrase(rng, "on_top", a=sight.spoken[item.on])
+    names, ids = tuple(sight.spoken[option.id] for option in options), (item.on, item.id)
+    return lettered("on_top", text, names, options.index(item), sight.views, objects=ids)
+
+
+def appearance(sight: Sight, rng: Random) -> Question | None:
+    """In which of two frames a thing can be seen."""
+    if len(sight.views) != 2:
+        return None
+    shares = [sight.share(view) for view in sight.views]
+    sure = []
+    for item in sight.named:
+        seen = tuple(share[item.id] >= CLEAR_IN_FRAME for share in shares)
+        doubtful = any(0 < share[item.id] < CLEAR_IN_FRAME for share in shares)
+        if any(seen) and not doubtful:
+            sure.append((item, seen))
+    if not sure:
+        return None
+    single = [entry for entry in sure if not all(entry[1])]
+    item, seen = rng.choice(single) if single and rng.random() < 0.67 else rng.choice(sure)
+    options = ("frame 1", "frame 2", "both")
+    correct = 2 if all(seen) else 0 if seen[0] else 1
+    text = phrase(rng, "appearance", a=sight.spoken[item.id])
+    return choice("appearance", text, options, correct, sight.views, objects=(item.id,))
+
+
+CLEAR_IN_FRAME = 0.004
+
+
+def bearing(a: SceneObject, b: SceneObject, c: SceneObject) -> float:
+    """Angle from the direction a-to-b to the direction a-to-c on the floor, radians in (-pi, pi]; positive is left."""
+    facing = math.atan2(b.center[1] - a.center[1], b.center[0] - a.center[0])
+    toward = math.atan2(c.center[1] - a.center[1], c.center[0] - a.center[0])
+    return math.remainder(toward - facing, 2 * math.pi)
+
+
+def _pick(sight: Sight, rng: Random, count: int, view: int | None = None) -> list[SceneObject] | None:
+    items = sight.named if view is None else [item for item in sight.named if sight.clear_in(item.id, view)]
+    return rng.sample(items, count) if 0 < count <= len(items) else None
+
+
+MAKERS = {
+    "count": count,
+    "object_distance": object_distance,
+    "camera_distance": camera_distance,
+    "relative_distance": relative_distance,
+    "object_size": object_size,
+    "room_size": room_size,
+    "relative_direction": relative_direction,
+    "image_side": image_side,
+    "depth_order": depth_order,
+    "on_top": on_top,
+    "appearance": appearance,
+}

@@ -1,0 +1,77 @@
+"""What a question is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Matrix", "Question"]
+
+Matrix = tuple[tuple[float, ...], ...]
+
+_LETTERS = "ABCDEFGH"
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question about one or two views of a pair, and its true answer.
+
+    ``views`` are the pictures to show, in order; where there are two, the text calls them frame 1 and frame 2. Points
+    in texts are (x, y) on a scale of 0 to 100 from the upper left corner.
+    """
+
+    text: str
+    answer: str  # what the model should say: "2.3 m", "left", "B"
+    kind: str  # "numeric" or "choice"
+    family: str  # what it asks for; see `training.data.questions.FAMILIES`
+    views: tuple[int, ...] = (0,)  # 0 is the pair's reference, 1 its target
+    value: float | None = None  # the number in `answer` (numeric)
+    unit: str = ""  # "m", "cm", "deg", "m2" or "" (counts)
+    options: tuple[str, ...] = ()  # choice: all options; lettered ones stand in the text as "A. ..."
+    correct: int = -1  # choice: index into `options`
+    objects: tuple[int, ...] = ()  # evidence: object ids of the scene graph
+    points: tuple[tuple[int, int, int], ...] = ()  # evidence: (view, x, y) of marked points
+    target_from_reference: Matrix | None = None  # commanded pose that the question is about, (4, 4)
+
+    @property
+    def lettered(self) -> bool:
+        """Whether the answer is an option's letter."""
+        return self.kind == "choice" and self.answer in _LETTERS and self.answer != ""
+
+
+def numeric(
+    family: str, text: str, value: float, unit: str, digits: int, views: tuple[int, ...], **evidence: object
+) -> Question:
+    """A question whose answer is a number, rounded to `digits` decimals."""
+    rounded = round(value, digits)
+    shown = f"{rounded:.{digits}f}" if digits > 0 else str(int(rounded))
+    answer = f"{shown} {unit}" if unit else shown
+    return Question(text, answer, "numeric", family, views, float(shown), unit, **evidence)  # type: ignore[arg-type]
+
+
+def metres(family: str, text: str, value: float, views: tuple[int, ...], **evidence: object) -> Question:
+    """A question whose answer is a length in metres: to the decimetre, below one metre to the centimetre."""
+    return numeric(family, text, value, "m", 1 if value >= 0.995 else 2, views, **evidence)
+
+
+def choice(
+    family: str, text: str, options: tuple[str, ...], correct: int, views: tuple[int, ...], **evidence: object
+) -> Question:
+    """A question whose answer is one of the options, said in words."""
+    return Question(text, options[correct], "choice", family, views, options=options, correct=correct, **evidence)  # type: ignore[arg-type]
+
+
+def lettered(
+    family: str, text: str, options: tuple[str, ...], correct: int, views: tuple[int, ...], **evidence: object
+) -> Question:
+    """A question whose answer is the letter of one of the options, which are added to the text."""
+    listed = " ".join(f"{_LETTERS[k]}. {option}" for k, option in enumerate(options))
+    return Question(
+        f"{text} {listed}",
+        _LETTERS[correct],
+        "choice",
+        family,
+        views,
+        options=options,
+        correct=correct,
+        **evidence,  # type: ignore[arg-type]
+    )
