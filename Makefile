@@ -25,7 +25,7 @@ $(ENV_STAMP): setup.py package.xml requirements/constraints.txt requirements/rob
 	$(PYTHON) tools/make_env.py --venv $(VENV) --only packages
 	@touch $@
 
-$(INTERFACES_STAMP): $(ENV_STAMP) $(INTERFACES)
+$(INTERFACES_STAMP): $(INTERFACES) requirements/constraints.txt | $(ENV_STAMP)
 	$(PYTHON) tools/make_env.py --venv $(VENV) --only interfaces
 	@touch $@
 
