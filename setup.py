@@ -89,6 +89,7 @@ COMMANDS = [
     "imagine = uniugg_core.commands.imagine",
     "ask = uniugg_core.commands.ask",
     "convert = uniugg_core.commands.convert",
+    "train = training.cli",
     "demo = uniugg_ros.demo.command",
     "view = uniugg_ros.view.command",
 ]

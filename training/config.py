@@ -68,6 +68,7 @@ class DataConfig:
     start_method: str = "forkserver"  # "fork" breaks OpenGL contexts and threads of the parent
     curriculum: int = 0  # samples over which the difficulty rises from `easiest` to 1; 0 starts at 1
     easiest: float = 0.0  # difficulty of the first sample, 0 (small motion, tidy rooms) to 1
+    jitter: tuple[float, float, float, float] = (0.5, 0.5, 0.5, 0.1)  # brightness, contrast, saturation, hue; stage 1
     options: dict[str, Any] = field(default_factory=dict)  # passed on to the source
 
 
@@ -149,7 +150,6 @@ class EncoderStageConfig:
     rgb_lpips: float = 0.2  # needs the lpips package and its weights; left out with a note where they are missing
     student_cpe: bool = True  # random crops of the position table in the student
     teacher_cpe: bool = False  # also in the teacher, as the released trainer had it by accident
-    jitter: tuple[float, float, float, float] = (0.5, 0.5, 0.5, 0.1)  # brightness, contrast, saturation, hue
     train_encoder: bool = True  # False: ablation (a), a frozen semantic encoder
 
 

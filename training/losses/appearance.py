@@ -12,11 +12,17 @@ from torch import Tensor, nn
 __all__ = ["appearance_loss", "ssim"]
 
 
-def _gaussian_window(size: int, sigma: float, like: Tensor) -> Tensor:
-    offset = torch.arange(size, dtype=like.dtype, device=like.device) - (size - 1) / 2
-    line = torch.exp(-offset.square() / (2 * sigma**2))
-    line = line / line.sum()
-    return (line[:, None] * line[None]).expand(3, 1, size, size)
+def _blur_matrix(size: int, window: int, sigma: float, like: Tensor) -> Tensor:
+    """A Gaussian blur along one side as a matrix (size - window + 1, size).
+
+    A matrix product runs at full speed forward and backward, which a convolution of single channels does not.
+    """
+    place = torch.arange(size, dtype=like.dtype, device=like.device)
+    first = place[: size - window + 1]
+    offset = place[None] - first[:, None]
+    weight = torch.exp(-(offset - (window - 1) / 2).square() / (2 * sigma**2))
+    weight = weight * ((offset >= 0) & (offset < window))
+    return weight / weight.sum(dim=1, keepdim=True)
 
 
 def ssim(a_B3HW: Tensor, b_B3HW: Tensor, *, window: int = 11, sigma: float = 1.5) -> Tensor:
@@ -25,15 +31,14 @@ def ssim(a_B3HW: Tensor, b_B3HW: Tensor, *, window: int = 11, sigma: float = 1.5
     Returns:
         () in [-1, 1], 1 for equal pictures.
     """
-    kernel = _gaussian_window(window, sigma, a_B3HW)
+    down, across = (_blur_matrix(size, window, sigma, a_B3HW) for size in a_B3HW.shape[2:])
 
     def blur(x: Tensor) -> Tensor:
-        return F.conv2d(x, kernel, groups=3)
+        return down @ x @ across.T
 
-    mean_a, mean_b = blur(a_B3HW), blur(b_B3HW)
-    var_a = blur(a_B3HW.square()) - mean_a.square()
-    var_b = blur(b_B3HW.square()) - mean_b.square()
-    covariance = blur(a_B3HW * b_B3HW) - mean_a * mean_b
+    mean_a, square_a, product = blur(torch.stack([a_B3HW, a_B3HW.square(), a_B3HW * b_B3HW]))
+    mean_b, square_b = blur(torch.stack([b_B3HW, b_B3HW.square()]))  # apart: the target needs no gradient
+    var_a, var_b, covariance = square_a - mean_a.square(), square_b - mean_b.square(), product - mean_a * mean_b
     c1, c2 = 0.01**2, 0.03**2
     value = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
     value = value / ((mean_a.square() + mean_b.square() + c1) * (var_a + var_b + c2))

@@ -18,8 +18,7 @@ class PointmapLoss:
     """What :func:`pointmap_loss` returns."""
 
     loss: Tensor  # () confidence-weighted, summed over the views
-    regression: Tensor  # () mean normalised distance without the confidence, for curves
-    relative_error: Tensor  # () median of |X̂ - X| / |X| over valid pixels of all views, no gradient
+    regression: Tensor  # () mean normalised distance without the confidence, summed over the views, for curves
 
 
 def scene_scale(points_BVHW3: Tensor, valid_BVHW: Tensor, *, floor: float = 1e-6) -> Tensor:
@@ -80,12 +79,7 @@ def pointmap_loss(
     error_BVHW = torch.where(valid_BVHW, (difference.square().sum(-1) + 1e-12).sqrt(), torch.zeros_like(confidence_BVHW))
     weighted_BVHW = confidence_weighted(error_BVHW, confidence_BVHW, alpha=alpha) * valid_BVHW
     count_V = valid_BVHW.sum(dim=(0, 2, 3)).clamp(min=1)
-    with torch.no_grad():
-        relative = (predicted_BVHW3 - target_BVHW3).norm(dim=-1) / target_BVHW3.norm(dim=-1).clamp(min=1e-6)
-        relative = relative[valid_BVHW]
-        median = relative.median() if relative.numel() else relative.new_tensor(float("nan"))
     return PointmapLoss(
         loss=(weighted_BVHW.sum(dim=(0, 2, 3)) / count_V).sum(),
         regression=(error_BVHW.sum(dim=(0, 2, 3)) / count_V).sum(),
-        relative_error=median,
     )

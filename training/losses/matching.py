@@ -1,15 +1,14 @@
 """Pixel matching by InfoNCE over true correspondences (MASt3R, ECCV 2024, eq. 7-9; weights of the released UniUGG trainer).
 
-Shape letters: B batch, H W pixels, K correspondences, C descriptor channels.
+Shape letters: B batch, H W pixels, K correspondences (rows), C descriptor channels.
 """
 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["matching_loss", "reciprocal_matches"]
+__all__ = ["draw_correspondences", "matching_loss", "reciprocal_matches"]
 
 
 def reciprocal_matches(
@@ -57,31 +56,58 @@ def reciprocal_matches(
     return index1[near], index2[near]
 
 
+def draw_correspondences(
+    matches: tuple[Tensor, Tensor],
+    pixels: tuple[int, int],
+    count: int,
+    *,
+    negative_share: float = 0.5,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`count` pairs of pixels: true matches, at most ``1 - negative_share`` of them, filled up with random pairs.
+
+    Args:
+        matches: flat indices (M,) and (M,), from :func:`reciprocal_matches`.
+        pixels: how many pixels each view has.
+        count: K.
+        negative_share: smallest share of random pairs.
+        generator: CPU generator.
+
+    Returns:
+        flat indices (K,) and (K,), and which pairs are true (K,) bool.
+    """
+    index1, index2 = matches
+    device = index1.device
+    positives = min(len(index1), count - round(negative_share * count))
+    chosen = torch.randperm(len(index1), generator=generator)[:positives].to(device)
+    fill = [torch.randint(size, (count - positives,), generator=generator).to(device) for size in pixels]
+    positive = torch.arange(count, device=device) < positives
+    return torch.cat([index1[chosen], fill[0]]), torch.cat([index2[chosen], fill[1]]), positive
+
+
 def matching_loss(
-    descriptors1_KC: Tensor,
-    descriptors2_KC: Tensor,
-    confidence_K: Tensor,
-    positive_K: Tensor,
+    descriptors1_BKC: Tensor,
+    descriptors2_BKC: Tensor,
+    confidence_BK: Tensor,
+    positive_BK: Tensor,
     *,
     temperature: float = 0.05,
     alpha: float = 10.0,
 ) -> Tensor:
-    """InfoNCE in both directions over all K rows, on the positive ones, weighted by the descriptors' confidence.
+    """InfoNCE in both directions over the K rows of a pair, on the true ones, weighted by the descriptors' confidence.
 
     Args:
-        descriptors1_KC, descriptors2_KC: unit-length descriptors; row k of both belongs together where positive.
-        confidence_K: mean of the two pixels' descriptor confidences.
-        positive_K: which rows are true correspondences; the rest only serve as negatives.
+        descriptors1_BKC, descriptors2_BKC: unit-length descriptors; row k of both belongs together where positive.
+        confidence_BK: mean of the two pixels' descriptor confidences.
+        positive_BK: which rows are true correspondences; the rest only serve as negatives.
         temperature: of the softmax.
         alpha: weight of the confidence's reward.
 
     Returns:
-        () loss; zero with gradient where no row is positive.
+        () loss, the mean over all true rows of the batch; zero with gradient where there are none.
     """
-    if not bool(positive_K.any()):
-        return descriptors1_KC.sum() * 0.0
-    scores_KK = descriptors1_KC @ descriptors2_KC.T / temperature
-    truth = torch.arange(len(scores_KK), device=scores_KK.device)
-    loss_K = F.cross_entropy(scores_KK, truth, reduction="none") + F.cross_entropy(scores_KK.T, truth, reduction="none")
-    weighted_K = confidence_K * loss_K - alpha * confidence_K.log()
-    return weighted_K[positive_K].mean()
+    scores_BKK = descriptors1_BKC @ descriptors2_BKC.transpose(1, 2) / temperature
+    right_BK = scores_BKK.diagonal(dim1=1, dim2=2)
+    loss_BK = scores_BKK.logsumexp(2) + scores_BKK.logsumexp(1) - 2 * right_BK
+    weighted_BK = confidence_BK * loss_BK - alpha * confidence_BK.log()
+    return (weighted_BK * positive_BK).sum() / positive_BK.sum().clamp(min=1)

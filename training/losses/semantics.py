@@ -22,7 +22,9 @@ def distillation_loss(student: Tensor, teacher: Tensor, *, cosine_weight: float 
     return cosine_weight * (1 - cosine) + (1 - cosine_weight) * F.smooth_l1_loss(student, teacher)
 
 
-def random_tokens(features_BND: Tensor, other_BND: Tensor, *, share: float = 1 / 3, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def random_tokens(
+    features_BND: Tensor, other_BND: Tensor, *, share: float = 1 / 3, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """The same random positions of two token sets: ``floor(share * N)`` of them, drawn anew for every image.
 
     Returns:

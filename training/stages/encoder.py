@@ -1,0 +1,187 @@
+"""Stage 1: encoder and spatial decoder, on pairs with known geometry and under a semantic teacher (UniUGG section 3.1).
+
+Geometry batch: ``L_conf + 0.075 L_match + 10 L_tokens + 10 L_summary + L_rgb``. Single pictures: the two distillation
+terms. Every pair is decoded in both orders; each picture is encoded once.
+
+Shape letters: B batch, H W pixels, N tokens, D feature width, K correspondences.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from uniugg_core.errors import ErrorCode, UniuggError
+from uniugg_core.models.decoder import ViewOutput
+from uniugg_core.models.encoder import EncoderOutput
+
+from ..augment import color_jitter
+from ..checkpoint import load_start, read_weights
+from ..config import TrainConfig
+from ..data.views import PairBatch
+from ..losses.matching import draw_correspondences, matching_loss, reciprocal_matches
+from ..losses.semantics import distillation_loss, random_tokens
+from ..pictures import pair_sheet
+from ..sources import open_source
+from ..stream import Batch, Source
+from ..supervision import SpatialWeights, point_errors, spatial_loss, swapped_where
+from .base import Stage, freeze
+from .vision import Vision, load_lpips, to_unit
+
+__all__ = ["EncoderStage"]
+
+
+class EncoderStage(Stage):
+    """See the module; settings are ``config.encoder``."""
+
+    best_metric = "error"
+
+    def __init__(self, config: TrainConfig) -> None:
+        super().__init__(config)
+        self.own = own = config.encoder
+        self.model = Vision(self.model_config, config.seed)
+        self.start_from(*(("encoder.",) if not own.train_encoder else ()))
+        if not own.train_encoder:
+            freeze(self.model.encoder)
+        self.teacher = self._load_teacher(own.teacher) if own.teacher is not None else None
+        self.lpips = load_lpips(own.rgb_lpips if own.rgb_weight else 0.0, self.notes)
+        self.unused_parameters = own.single_share > 0 or not own.matching_weight
+
+    def _load_teacher(self, folder: str) -> Vision:
+        teacher = Vision(self.model_config, self.config.seed, spatial=False)
+        missing, _ = load_start(teacher, read_weights(folder), folder)
+        if missing:
+            raise UniuggError(ErrorCode.CHECKPOINT_MISMATCH, f"teacher {folder} lacks {missing[0]} and {len(missing) - 1} more")
+        return freeze(teacher)
+
+    def source(self, split: str) -> Source:
+        """Pairs and single pictures."""
+        return open_source(self.config.data, self.model_config, split)
+
+    def kinds(self) -> dict[str, float]:
+        """Pairs, and single pictures where they have a share."""
+        share = self.own.single_share if self.teacher is not None else 0.0
+        return {"pair": 1.0 - share, "single": share} if share else {"pair": 1.0}
+
+    # --- losses ---
+
+    def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Losses of a pair batch or a batch of single pictures."""
+        images_B3HW = to_unit(batch["image"]).flatten(0, -4)
+        images_B3HW = color_jitter(images_B3HW, self.config.data.jitter, generator)
+        encoded = self.model.encode(images_B3HW, generator if self.own.student_cpe else None)
+        loss, parts = self._distillation(images_B3HW, encoded, generator)
+        if batch["kind"] == "pair":
+            geometry, more = self._geometry(batch, images_B3HW, encoded, generator)
+            loss, parts = loss + geometry, parts | more
+        return {"loss": loss, **parts}
+
+    def _geometry(
+        self, batch: Batch, images: Tensor, encoded: EncoderOutput, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        own, truth = self.own, PairBatch.from_dict(batch)
+        colors_B23HW = images.unflatten(0, (-1, 2))
+        features_B2ND = encoded.features.unflatten(0, (-1, 2))
+        if own.symmetric:
+            truth = truth.symmetrised()
+            colors_B23HW, features_B2ND = (torch.cat([x, x.flip(1)]) for x in (colors_B23HW, features_B2ND))
+        else:
+            swap_B = (torch.rand(len(features_B2ND), generator=generator) < 0.5).to(images.device)
+            truth = swapped_where(swap_B, truth)
+            colors_B23HW, features_B2ND = (
+                torch.where(swap_B.view(-1, *[1] * (x.dim() - 1)), x.flip(1), x) for x in (colors_B23HW, features_B2ND)
+            )
+        outputs = self.model.spatial(
+            features_B2ND[:, 0], features_B2ND[:, 1], encoded.grid, with_descriptors=own.matching_weight > 0
+        )
+        weights = SpatialWeights(own.alpha, own.rgb_weight, own.rgb_l1, own.rgb_ssim, own.rgb_lpips)
+        loss, parts = spatial_loss(outputs, truth, colors_B23HW, weights, self.lpips)
+        if own.matching_weight:
+            parts["matching"] = self._matching(outputs, truth, generator)
+            loss = loss + own.matching_weight * parts["matching"]
+        return loss, parts
+
+    def _matching(self, outputs: tuple[ViewOutput, ViewOutput], truth: PairBatch, generator: torch.Generator) -> Tensor:
+        own, rows = self.own, []
+        height, width = truth.depth.shape[-2:]
+        with torch.no_grad():
+            points, valid, target_from_reference = truth.points_in_reference(), truth.valid, truth.target_from_reference
+            for number in range(len(truth)):
+                matches = reciprocal_matches(
+                    points[number, 0],
+                    valid[number, 0],
+                    points[number, 1],
+                    valid[number, 1],
+                    *truth.intrinsics[number],
+                    target_from_reference[number],
+                )
+                count, share = min(own.correspondences, height * width), own.negative_share
+                pixels = (height * width, height * width)
+                rows.append(draw_correspondences(matches, pixels, count, negative_share=share, generator=generator))
+        index1_BK, index2_BK, positive_BK = (torch.stack(part) for part in zip(*rows))
+        described = [
+            (
+                view.descriptors.flatten(1, 2).gather(1, index[..., None].expand(-1, -1, view.descriptors.shape[-1])),
+                view.descriptor_confidence.flatten(1).gather(1, index),
+            )
+            for view, index in zip(outputs, (index1_BK, index2_BK))
+        ]
+        (descriptors1, confidence1), (descriptors2, confidence2) = described
+        return matching_loss(
+            descriptors1,
+            descriptors2,
+            (confidence1 + confidence2) / 2,
+            positive_BK,
+            temperature=own.temperature,
+            alpha=own.matching_alpha,
+        )
+
+    def _distillation(
+        self, images: Tensor, encoded: EncoderOutput, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        own, zero = self.own, encoded.features.sum() * 0.0
+        if self.teacher is None or not own.train_encoder:
+            return zero, {}
+        with torch.no_grad():
+            wanted = self.teacher.encode(images, generator if own.teacher_cpe else None)
+        student, teacher = random_tokens(
+            encoded.features.float(), wanted.features.float(), share=own.token_share, generator=generator
+        )
+        parts = {"tokens": distillation_loss(student, teacher)}
+        loss = zero + own.token_weight * parts["tokens"]
+        if own.summary_weight and encoded.summary is not None:
+            parts["summary"] = distillation_loss(encoded.summary.float(), wanted.summary.float())
+            loss = loss + own.summary_weight * parts["summary"]
+        return loss, parts
+
+    # --- figures ---
+
+    def validate(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Point errors of pairs in their own order, similarity to the teacher."""
+        images = to_unit(batch["image"]).flatten(0, -4)
+        encoded = self.model.encode(images)
+        figures: dict[str, Tensor] = {}
+        if self.teacher is not None:
+            wanted = self.teacher.encode(images).features
+            figures["teacher_cosine"] = F.cosine_similarity(encoded.features.float(), wanted.float(), dim=-1).mean()
+        if batch["kind"] != "pair":
+            return figures
+        truth, outputs = PairBatch.from_dict(batch), self._decode(encoded)
+        colors = [view.colors for view in outputs if view.colors is not None]
+        if colors:
+            figures["rgb_l1"] = (torch.stack(colors, 1) - images.unflatten(0, (-1, 2)).movedim(2, -1)).abs().mean()
+        return {**figures, **point_errors(outputs, truth)}
+
+    def pictures(self, batch: Batch, generator: torch.Generator) -> dict[str, np.ndarray]:
+        """Per pair: both pictures, their predicted colours, true and predicted depth, confidence."""
+        if batch["kind"] != "pair":
+            return {}
+        images = to_unit(batch["image"])
+        outputs = self._decode(self.model.encode(images.flatten(0, 1)))
+        return {"pairs": pair_sheet(images, outputs, PairBatch.from_dict(batch))}
+
+    def _decode(self, encoded: EncoderOutput) -> tuple[ViewOutput, ViewOutput]:
+        features = encoded.features.unflatten(0, (-1, 2))
+        return self.model.spatial(features[:, 0], features[:, 1], encoded.grid, with_descriptors=False)

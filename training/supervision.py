@@ -1,0 +1,100 @@
+"""What the spatial decoder is told about a pair, and how wrong it is.
+
+Shape letters: B batch, H W pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from uniugg_core.models.decoder import ViewOutput
+
+from .data.views import PairBatch
+from .losses.appearance import appearance_loss
+from .losses.geometry import pointmap_loss
+
+__all__ = ["SpatialWeights", "point_errors", "spatial_loss", "swapped_where"]
+
+
+def swapped_where(swap_B: Tensor, pairs: PairBatch) -> PairBatch:
+    """`pairs` with reference and target exchanged where `swap_B` says so."""
+    mine, other = pairs.to_dict(), pairs.swapped().to_dict()
+    return PairBatch(
+        **{
+            name: torch.where(swap_B.view(-1, *[1] * (tensor.dim() - 1)), other[name], tensor)
+            for name, tensor in mine.items()
+        }
+    )
+
+
+@dataclass(frozen=True)
+class SpatialWeights:
+    """Weights of :func:`spatial_loss`, see the settings of stages 1 and 2."""
+
+    alpha: float
+    rgb: float
+    rgb_l1: float
+    rgb_ssim: float
+    rgb_lpips: float
+
+
+def spatial_loss(
+    outputs: tuple[ViewOutput, ViewOutput],
+    truth: PairBatch,
+    colors_B23HW: Tensor,
+    weights: SpatialWeights,
+    lpips: nn.Module | None = None,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """L_conf + L_rgb of the spatial decoder's outputs.
+
+    Args:
+        outputs: of the reference and of the second view.
+        truth: pairs in the same order.
+        colors_B23HW: true colours in [0, 1].
+        weights: of the terms.
+        lpips: for the perceptual term; None leaves it out.
+
+    Returns:
+        the sum, and its parts for the curve: ``points`` (L_conf), ``regression`` (without confidence), ``rgb``.
+    """
+    both = pointmap_loss(
+        torch.stack([view.points for view in outputs], dim=1),
+        torch.stack([view.confidence for view in outputs], dim=1),
+        truth.points_in_reference(),
+        truth.valid,
+        alpha=weights.alpha,
+    )
+    loss, parts = both.loss, {"points": both.loss, "regression": both.regression}
+    if weights.rgb and all(view.colors is not None for view in outputs):
+        rgb = sum(
+            appearance_loss(
+                view.colors,
+                colors_B23HW[:, number].movedim(1, -1),
+                l1=weights.rgb_l1,
+                structure=weights.rgb_ssim,
+                perceptual=weights.rgb_lpips,
+                lpips=lpips,
+            )
+            for number, view in enumerate(outputs)
+        )
+        loss, parts["rgb"] = loss + weights.rgb * rgb, rgb
+    return loss, parts
+
+
+@torch.no_grad()
+def point_errors(outputs: tuple[ViewOutput, ViewOutput], truth: PairBatch) -> dict[str, Tensor]:
+    """Median relative point errors: distance to the true point over the pixel's true distance from its own camera.
+
+    Returns:
+        ``error_reference``, ``error_second`` and their mean ``error``; NaN where nothing is valid.
+    """
+    figures, valid, true = {}, truth.valid, truth.points_in_reference()
+    distance = truth.points().norm(dim=-1)
+    for number, (name, view) in enumerate(zip(("error_reference", "error_second"), outputs)):
+        error = (view.points - true[:, number]).norm(dim=-1) / distance[:, number]
+        error = error[valid[:, number]]
+        figures[name] = error.median() if error.numel() else error.new_tensor(float("nan"))
+    return {**figures, "error": (figures["error_reference"] + figures["error_second"]) / 2}
