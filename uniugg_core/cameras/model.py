@@ -16,10 +16,10 @@ from numpy.typing import ArrayLike
 
 from ..errors import ErrorCode, UniuggError
 from . import lens
+from .checks import coefficient_row, pinhole_matrix, side_length, sized_row, whole
 
 __all__ = ["Camera"]
 
-MAX_SIDE = 1 << 16  # pixels; no camera is larger, and products of sides stay far from any integer limit
 _COEFFICIENTS = {  # how many distortion coefficients each model may have
     "pinhole": (),
     "plumb_bob": (4, 5),
@@ -54,14 +54,14 @@ class Camera:
 
     def __post_init__(self) -> None:
         for name in ("width", "height"):
-            object.__setattr__(self, name, _side(getattr(self, name), name))
-        object.__setattr__(self, "matrix", _pinhole_matrix(self.matrix))
+            object.__setattr__(self, name, side_length(getattr(self, name), name))
+        object.__setattr__(self, "matrix", pinhole_matrix(self.matrix))
         if self.model not in _COEFFICIENTS:
             raise UniuggError(
                 ErrorCode.CAMERA_MODEL_UNSUPPORTED,
                 f"distortion model is {self.model!r}, expected one of {sorted(_COEFFICIENTS)}",
             )
-        coefficients = _coefficients(self.distortion)
+        coefficients = coefficient_row(self.distortion)
         allowed = _COEFFICIENTS[self.model]
         if self.model == "pinhole" and not any(coefficients):
             coefficients = ()
@@ -85,7 +85,7 @@ class Camera:
             raise UniuggError(
                 ErrorCode.CAMERA_INFO_INVALID, f"field of view is {horizontal_fov} rad, expected 0 to {math.pi:.4f}"
             )
-        width, height = _side(width, "width"), _side(height, "height")
+        width, height = side_length(width, "width"), side_length(height, "height")
         focal = 0.5 * width / math.tan(0.5 * horizontal_fov)
         return cls(width, height, [[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
 
@@ -125,19 +125,19 @@ class Camera:
         name = str(distortion_model).strip().lower()
         model = _ROS_MODELS.get(name, name)
         if rectified:
-            k = _sized(p, 12, "P").reshape(3, 4)[:, :3]
+            k = sized_row(p, 12, "P").reshape(3, 4)[:, :3]
             d, model = (), "pinhole"
-        k = _sized(k, 9, "K")
+        k = sized_row(k, 9, "K")
         if not k.any():
             raise UniuggError(
                 ErrorCode.CAMERA_INFO_INVALID, f"{'P' if rectified else 'K'} is all zero: the camera is not calibrated"
             )
         camera = cls(width, height, k.reshape(3, 3), tuple(d), model)
-        x, y, roi_width, roi_height = (_whole(value, "roi") for value in roi)
+        x, y, roi_width, roi_height = (whole(value, "roi") for value in roi)
         if roi_width or roi_height:
             camera = camera.cropped(x, y, roi_width or camera.width - x, roi_height or camera.height - y)
-        bin_x = max(_whole(binning_x, "binning_x"), 1)
-        bin_y = max(_whole(binning_y, "binning_y"), 1)
+        bin_x = max(whole(binning_x, "binning_x"), 1)
+        bin_y = max(whole(binning_y, "binning_y"), 1)
         if bin_x == bin_y == 1:
             return camera
         if bin_x > camera.width or bin_y > camera.height:
@@ -146,8 +146,8 @@ class Camera:
                 f"binning {bin_x} x {bin_y} of a {camera.width} x {camera.height} picture leaves nothing",
             )
         # A remainder that fills no bin is cut off, as sensors do.
-        whole = camera.cropped(0, 0, camera.width // bin_x * bin_x, camera.height // bin_y * bin_y)
-        return whole.scaled(whole.width // bin_x, whole.height // bin_y)
+        across, down = camera.width // bin_x, camera.height // bin_y
+        return camera.cropped(0, 0, across * bin_x, down * bin_y).scaled(across, down)
 
     @property
     def is_distorted(self) -> bool:
@@ -176,7 +176,7 @@ class Camera:
         Raises:
             UniuggError: CAMERA_INFO_INVALID if the cut leaves the picture.
         """
-        x, y, width, height = _whole(x, "x"), _whole(y, "y"), _side(width, "width"), _side(height, "height")
+        x, y, width, height = whole(x, "x"), whole(y, "y"), side_length(width, "width"), side_length(height, "height")
         if x + width > self.width or y + height > self.height:
             raise UniuggError(
                 ErrorCode.CAMERA_INFO_INVALID,
@@ -188,7 +188,7 @@ class Camera:
 
     def scaled(self, width: int, height: int) -> Camera:
         """The camera of the picture resized to `width` x `height`."""
-        width, height = _side(width, "width"), _side(height, "height")
+        width, height = side_length(width, "width"), side_length(height, "height")
         sx, sy = width / self.width, height / self.height
         matrix = self.matrix.copy()
         matrix[0] *= sx
@@ -255,61 +255,3 @@ class Camera:
     @cached_property
     def _key(self) -> tuple:
         return self.width, self.height, self.model, self.distortion, self.matrix.tobytes()
-
-
-def _whole(value: object, name: str) -> int:
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or not 0 <= value <= MAX_SIDE:
-        raise UniuggError(
-            ErrorCode.CAMERA_INFO_INVALID, f"camera {name} is {value!r}, expected a whole number, 0 to {MAX_SIDE}"
-        )
-    return int(value)
-
-
-def _side(value: object, name: str) -> int:
-    side = _whole(value, name)
-    if side == 0:
-        raise UniuggError(ErrorCode.CAMERA_INFO_INVALID, f"camera {name} is 0")
-    return side
-
-
-def _sized(values: ArrayLike, count: int, name: str) -> np.ndarray:
-    array = _floats(values, name)
-    if array.size != count:
-        raise UniuggError(ErrorCode.CAMERA_INFO_INVALID, f"{name} has {array.size} numbers, expected {count}")
-    return array.reshape(count)
-
-
-def _floats(values: ArrayLike, name: str) -> np.ndarray:
-    try:
-        array = np.array(values, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError):
-        raise UniuggError(ErrorCode.CAMERA_INFO_INVALID, f"{name} is {values!r}, expected numbers") from None
-    if not np.isfinite(array).all():
-        raise UniuggError(ErrorCode.CAMERA_INFO_INVALID, f"{name} holds NaN or infinity: {array.tolist()}")
-    return array
-
-
-def _pinhole_matrix(values: ArrayLike) -> np.ndarray:
-    matrix = _floats(values, "K")
-    if matrix.shape != (3, 3):
-        raise UniuggError(ErrorCode.CAMERA_INFO_INVALID, f"K has shape {matrix.shape}, expected (3, 3)")
-    if not np.array_equal(matrix[2], (0.0, 0.0, 1.0)) or matrix[1, 0] != 0.0:
-        raise UniuggError(
-            ErrorCode.CAMERA_INFO_INVALID, f"K is {matrix.tolist()}, expected an upper triangle, last row 0 0 1"
-        )
-    if not (matrix[0, 0] > 0.0 and matrix[1, 1] > 0.0):
-        raise UniuggError(
-            ErrorCode.CAMERA_INFO_INVALID,
-            f"focal lengths are {matrix[0, 0]:g} and {matrix[1, 1]:g}, expected positive: is the camera calibrated?",
-        )
-    matrix.flags.writeable = False
-    return matrix
-
-
-def _coefficients(values: Sequence[float]) -> tuple[float, ...]:
-    array = _floats(values, "distortion")
-    if array.ndim != 1:
-        raise UniuggError(
-            ErrorCode.CAMERA_INFO_INVALID, f"distortion has shape {array.shape}, expected a row of numbers"
-        )
-    return tuple(array.tolist())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .axes import up_direction, upright_from_frame
-from .model import IMAGINED, OBSERVED, Scene, View
+from .model import Scene
+from .view import IMAGINED, OBSERVED, View
 
 __all__ = ["IMAGINED", "OBSERVED", "Scene", "View", "up_direction", "upright_from_frame"]

@@ -18,7 +18,8 @@ import numpy as np
 from ..cameras import Camera
 from ..errors import ErrorCode, UniuggError
 from . import glb, ply
-from .model import Scene, View
+from .model import Scene
+from .view import View
 
 __all__ = ["load_scene", "save_scene"]
 

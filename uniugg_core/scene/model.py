@@ -16,68 +16,10 @@ from numpy.typing import ArrayLike
 
 from ..cameras import Camera, check_rigid
 from ..errors import ErrorCode, UniuggError
+from .view import IMAGINED, OBSERVED, View, checked_array, moved, sample_spreads, source_number
+from .voxels import voxel_groups
 
-__all__ = ["IMAGINED", "OBSERVED", "Scene", "View"]
-
-OBSERVED = 0
-IMAGINED = 1
-_SOURCES = {"observed": OBSERVED, "imagined": IMAGINED, OBSERVED: OBSERVED, IMAGINED: IMAGINED}
-
-
-@dataclass(frozen=True, eq=False)
-class View:
-    """What was predicted for the pixels of one picture.
-
-    Args:
-        image: (H, W, 3) uint8, the input's own colours or predicted ones.
-        points: (H, W, 3) float32, in the scene's frame, metres.
-        confidence: (H, W) float32, above 1 as the network gives it.
-        camera: pinhole camera of `image`.
-        scene_from_camera: (4, 4), where the camera stands.
-        source: OBSERVED or IMAGINED.
-        sample: which of several imagined samples this is.
-        descriptors: (H, W, D) float32 of unit length, for matching.
-        descriptor_confidence: (H, W) float32.
-
-    Raises:
-        UniuggError: REQUEST_INVALID if shapes or values do not fit; POSE_INVALID.
-    """
-
-    image: np.ndarray
-    points: np.ndarray
-    confidence: np.ndarray
-    camera: Camera
-    scene_from_camera: np.ndarray
-    source: int
-    sample: int = 0
-    descriptors: np.ndarray | None = None
-    descriptor_confidence: np.ndarray | None = None
-
-    def __post_init__(self) -> None:
-        image = _array(self, "image", np.uint8, (None, None, 3))
-        height, width = image.shape[:2]
-        _array(self, "points", np.float32, (height, width, 3))
-        _array(self, "confidence", np.float32, (height, width))
-        if self.descriptors is not None:
-            _array(self, "descriptors", np.float32, (height, width, None))
-        if self.descriptor_confidence is not None:
-            _array(self, "descriptor_confidence", np.float32, (height, width))
-        if (self.camera.width, self.camera.height) != (width, height):
-            raise UniuggError(
-                ErrorCode.REQUEST_INVALID,
-                f"view of {width} x {height} has a camera of {self.camera.width} x {self.camera.height}",
-            )
-        object.__setattr__(self, "scene_from_camera", check_rigid(self.scene_from_camera, "scene_from_camera"))
-        object.__setattr__(self, "source", _source(self.source))
-
-    def transform(self, new_from_old: ArrayLike) -> View:
-        """The same view with points and pose in another scene frame."""
-        transform = check_rigid(new_from_old, "new_from_old")
-        return dataclasses.replace(
-            self,
-            points=_moved(self.points, transform),
-            scene_from_camera=transform @ self.scene_from_camera,
-        )
+__all__ = ["Scene"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,11 +54,11 @@ class Scene:
     seed: int | None = None
 
     def __post_init__(self) -> None:
-        count = len(_array(self, "points", np.float32, (None, 3)))
-        _array(self, "colors", np.uint8, (count, 3))
-        _array(self, "confidence", np.float32, (count,))
-        source = _array(self, "source", np.uint8, (count,))
-        _array(self, "spread", np.float32, (count,))
+        count = len(checked_array(self, "points", np.float32, (None, 3)))
+        checked_array(self, "colors", np.uint8, (count, 3))
+        checked_array(self, "confidence", np.float32, (count,))
+        source = checked_array(self, "source", np.uint8, (count,))
+        checked_array(self, "spread", np.float32, (count,))
         if count and source.max() > IMAGINED:
             raise UniuggError(ErrorCode.REQUEST_INVALID, f"source holds {int(source.max())}, expected 0 or 1")
         if not isinstance(self.frame, str):
@@ -176,7 +118,7 @@ class Scene:
         measured = np.isfinite(depth) & (depth > 0)
         points = camera.rays()[measured] * depth[measured][:, None]
         if scene_from_camera is not None:
-            points = _moved(points, check_rigid(scene_from_camera, "scene_from_camera"))
+            points = moved(points, check_rigid(scene_from_camera, "scene_from_camera"))
         return cls.from_arrays(points, image[measured], frame=frame, stamp=stamp)
 
     @classmethod
@@ -212,7 +154,7 @@ class Scene:
                 frame=frame,
                 stamp=stamp,
             ).filter(quantile=drop_quantile or None)
-            for view, spread in zip(views, _spreads(views))
+            for view, spread in zip(views, sample_spreads(views))
         ]
         merged = cls.empty(frame, stamp).merge(*clouds)
         return dataclasses.replace(merged, views=tuple(views), timings=dict(timings or {}), seed=seed)
@@ -274,7 +216,7 @@ class Scene:
         if min_confidence is not None:
             keep &= self.confidence >= min_confidence
         if source is not None:
-            keep &= self.source == _source(source)
+            keep &= self.source == source_number(source)
         if box is not None:
             corners = np.asarray(box, dtype=np.float64)
             if corners.shape != (2, 3) or not (corners[0] <= corners[1]).all():
@@ -302,7 +244,7 @@ class Scene:
         transform = check_rigid(new_from_old, "new_from_old")
         return dataclasses.replace(
             self,
-            points=_moved(self.points, transform),
+            points=moved(self.points, transform),
             views=tuple(view.transform(transform) for view in self.views),
             frame=frame,
         )
@@ -320,7 +262,7 @@ class Scene:
         cloud = self.filter()
         if not len(cloud):
             return cloud
-        order, starts = _voxel_groups(cloud.points, cloud.source, size)
+        order, starts = voxel_groups(cloud.points, cloud.source, size)
         counts = np.diff(np.append(starts, len(order)))
 
         def mean(values: np.ndarray) -> np.ndarray:
@@ -359,60 +301,3 @@ class Scene:
 
 
 _PER_POINT = ("points", "colors", "confidence", "source", "spread")
-
-
-def _array(owner: object, name: str, kind: type, shape: tuple[int | None, ...]) -> np.ndarray:
-    array = np.asarray(getattr(owner, name))
-    good = len(array.shape) == len(shape) and all(want in (None, have) for want, have in zip(shape, array.shape))
-    if not good or array.dtype.kind not in "buif":
-        wanted = tuple("any" if side is None else side for side in shape)
-        raise UniuggError(
-            ErrorCode.REQUEST_INVALID, f"{name} is {array.shape} of {array.dtype}, expected {wanted} of {kind.__name__}"
-        )
-    array = array.astype(kind, copy=False)
-    object.__setattr__(owner, name, array)
-    return array
-
-
-def _source(value: int | str) -> int:
-    try:
-        return _SOURCES[value]
-    except (KeyError, TypeError):
-        raise UniuggError(
-            ErrorCode.REQUEST_INVALID, f"source is {value!r}, expected 0 (observed) or 1 (imagined)"
-        ) from None
-
-
-def _moved(points: np.ndarray, transform: np.ndarray) -> np.ndarray:
-    # float64 inside: a map frame may lie kilometres from its origin.
-    return (points.astype(np.float64) @ transform[:3, :3].T + transform[:3, 3]).astype(np.float32)
-
-
-def _spreads(views: Sequence[View]) -> list[np.ndarray]:
-    """(H, W) metres for each view: how far the samples of the same view lie from their mean."""
-    groups: dict[tuple, list[View]] = {}
-    keys = [(view.source, view.points.shape, view.scene_from_camera.tobytes()) for view in views]
-    for key, view in zip(keys, views):
-        groups.setdefault(key, []).append(view)
-    spreads = {}
-    for key, members in groups.items():
-        stack = np.stack([view.points for view in members])
-        spreads[key] = np.sqrt(((stack - stack.mean(axis=0)) ** 2).sum(axis=-1).mean(axis=0))
-    return [spreads[key] for key in keys]
-
-
-def _voxel_groups(points: np.ndarray, source: np.ndarray, size: float) -> tuple[np.ndarray, np.ndarray]:
-    """An order that puts points of one voxel and source side by side, and where each group starts."""
-    cells = np.floor(points.astype(np.float64) / size)
-    cells -= cells.min(axis=0)
-    spans = cells.max(axis=0) + 1
-    if not 2.0 * spans.prod() < 2.0**62:
-        raise UniuggError(
-            ErrorCode.REQUEST_INVALID, f"voxel size {size} is too small for a scene {(spans * size).max():.4g} m long"
-        )
-    x, y, z = cells.astype(np.int64).T
-    _, span_y, span_z = (int(span) for span in spans)
-    keys = ((x * span_y + y) * span_z + z) * 2 + source
-    order = np.argsort(keys, kind="stable")
-    ranked = keys[order]
-    return order, np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]]))
