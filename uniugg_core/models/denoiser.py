@@ -30,8 +30,9 @@ def make_scheduler(config: DenoiserConfig, name: str) -> Any:
 
     "ddim" is deterministic (eta 0), "dpm++" the second-order multistep solver for few steps, "ddpm" the ancestral
     sampler; "ddpm" also adds the noise in training. DDIM is the first-order DPM-Solver++ (Lu et al. 2022) and runs as
-    such: diffusers' own DDIM class stops short of the clean latent where the steps do not divide the schedule. Steps are spaced from the last training step down ("trailing"),
-    and the last one lands on the clean latent, so that a few steps suffice.
+    such: diffusers' own DDIM class stops short of the clean latent where the steps do not divide the schedule. Steps
+    are spaced from the last training step down ("trailing"), and the last one lands on the clean latent, so that a
+    few steps suffice.
 
     Raises:
         UniuggError: REQUEST_INVALID for an unknown name.
