@@ -197,7 +197,7 @@ class TestProjection:
 
     def test_behind_and_at_the_camera_is_nan(self):
         for camera in ALL.values():
-            assert np.isnan(camera.project([[0.1, 0, -1], [0.1, 0, 0], [np.nan, 0, 1]])).all()
+            assert np.isnan(camera.project([[0.1, 0, -1], [0.1, 0, 0], [np.nan, np.nan, 1]])).all()
 
     @pytest.mark.parametrize("name", ["plumb_bob", "rational"])
     def test_agrees_with_opencv(self, name):

@@ -96,9 +96,9 @@ class TestHeaders:
         bomb = encode(np.zeros((16384, 16384), np.uint8), ".png")
         assert len(bomb) < 400_000
         tracemalloc.start()
-        started = time.perf_counter()
+        started = time.process_time()
         message = refused(ErrorCode.IMAGE_TOO_LARGE, decode_compressed, bomb)
-        assert time.perf_counter() - started < 0.5
+        assert time.process_time() - started < 0.5
         assert tracemalloc.get_traced_memory()[1] < 5_000_000
         tracemalloc.stop()
         assert "16384 x 16384" in message

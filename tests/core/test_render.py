@@ -133,10 +133,10 @@ class TestGeometry:
             camera = Camera.from_fov(side, side, 1.0)
             best = np.inf
             for _ in range(5):
-                started = time.perf_counter()
+                started = time.process_time()
                 render_points(points, colors, camera)
-                best = min(best, time.perf_counter() - started)
-            assert best < 0.25  # 0.03 on an idle core; the slack is for busy ones
+                best = min(best, time.process_time() - started)
+            assert best < 0.15  # about 0.02; the slack is for slow machines
 
 
 class TestPictures:

@@ -226,7 +226,9 @@ class Camera:
             plane = lens.distort_fisheye(plane, self.distortion)
         elif self.is_distorted:
             plane = lens.distort(plane, self.distortion)
-        pixels = plane @ self.matrix[:2, :2].T + self.matrix[:2, 2]
+        (fx, skew, cx), (_, fy, cy) = self.matrix[0], self.matrix[1]
+        x, y = plane[:, 0], plane[:, 1]
+        pixels = np.stack([fx * x + skew * y + cx, fy * y + cy], axis=-1)
         return pixels.reshape(*points.shape[:-1], 2)
 
     def rays(self, pixels: ArrayLike | None = None) -> np.ndarray:

@@ -92,7 +92,7 @@ def _seen(
         points = points @ camera_from_scene[:3, :3].T + camera_from_scene[:3, 3]
     depths = points[:, 2]
     with np.errstate(invalid="ignore"):
-        numbers = np.flatnonzero((depths > NEAR) & np.isfinite(points).all(axis=1))
+        numbers = np.flatnonzero((depths > NEAR) & (depths < np.inf))
     in_front = points[numbers]
     return camera.project(in_front), in_front[:, 2].astype(np.float32), numbers
 
@@ -101,21 +101,34 @@ def _splat(
     pixels: np.ndarray, depths: np.ndarray, numbers: np.ndarray, width: int, height: int, splat: int
 ) -> np.ndarray:
     """(H, W) numbers of the nearest points, -1 for none; a splat of side s covers the s x s pixels round its point."""
+    # Column by column: NumPy is slow at reductions over an axis of two. Comparisons are false for NaN.
     with np.errstate(invalid="ignore"):
-        close = (np.abs(pixels) < 1e6).all(axis=1)  # also drops NaN, and keeps the conversion to integers defined
-    corners = np.floor(pixels[close] - 0.5 * splat + 1.0).astype(np.int32)
-    touches = ((corners > -splat) & (corners < (width, height))).all(axis=1)
-    corners, depths, numbers = corners[touches], depths[close][touches], numbers[close][touches]
-    order = np.argsort(-depths, kind="stable")
-    corners, numbers = corners[order], numbers[order].astype(np.int32)
+        left, top = pixels[:, 0] + (1.0 - 0.5 * splat), pixels[:, 1] + (1.0 - 0.5 * splat)
+        touches = (left > 1 - splat) & (left < width) & (top > 1 - splat) & (top < height)
+    columns = np.floor(left[touches]).astype(np.int32)
+    rows = np.floor(top[touches]).astype(np.int32)
+    depths, numbers = depths[touches], numbers[touches].astype(np.int32)
+    order = _far_to_near(depths)
+    columns, rows, numbers = columns[order], rows[order], numbers[order]
     # A frame of splat pixels round the picture takes what hangs over the border.
     stride = width + 2 * splat
-    first = (corners[:, 1] + splat) * stride + corners[:, 0] + splat
+    first = (rows + splat) * stride + columns + splat
     offsets = (np.arange(splat)[:, None] * stride + np.arange(splat)).ravel().astype(np.int32)
     index = np.full((height + 2 * splat) * stride, -1, np.int32)
     # Written from far to near: of several values for one pixel the last, the nearest, stays.
     index[(first[:, None] + offsets).ravel()] = np.repeat(numbers, len(offsets))
     return np.ascontiguousarray(index.reshape(-1, stride)[splat:-splat, splat:-splat])
+
+
+def _far_to_near(depths: np.ndarray) -> np.ndarray:
+    """The order of falling depth; of equal depths the lower place comes last, on every machine.
+
+    The bits of a positive float32 grow with its value, so one sort of whole numbers, several times faster than an
+    argsort, ranks depth and place at once.
+    """
+    keys = (depths.view(np.uint32).astype(np.int64) << 32) | np.arange(len(depths))
+    keys.sort()
+    return keys[::-1] & 0xFFFFFFFF
 
 
 def _fill(index: np.ndarray, depth: np.ndarray, widest: int) -> None:
