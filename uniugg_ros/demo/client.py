@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from action_msgs.msg import GoalStatus
 from builtin_interfaces.msg import Time
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseStamped
 from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import GetState
@@ -61,7 +61,7 @@ class DemoClient(Node):
         self._ask_action = ActionClient(self, AskAction, full(names.ASK_STREAM))
         self._pose = self.create_publisher(PoseStamped, full(names.TARGET_POSE), 1)
         self._clouds: dict[str, Any] = {}
-        self._described = ""
+        self._described = self._failure = ""  # what diagnostics say of the model
         self._arrived = threading.Condition()
         for topic, kind in (
             (names.SCENE_IMAGINED, PointCloud2),
@@ -83,6 +83,8 @@ class DemoClient(Node):
                 reply = self._call(self._state, GetState.Request())
                 if reply.current_state.id == State.PRIMARY_STATE_ACTIVE:
                     return
+                if self._failure:
+                    raise NoReply(f"the node was not active: {self._failure}")
                 time.sleep(POLL)
             self._check_alive()
         raise NoReply(f"the node was not active after {timeout:g} s")
@@ -143,10 +145,14 @@ class DemoClient(Node):
         )
 
     def _take_diagnostics(self, message: DiagnosticArray) -> None:
-        values = [item.value for status in message.status for item in status.values if item.key == "model"]
-        with self._arrived:
-            self._described = next(filter(None, values), self._described)
-            self._arrived.notify_all()
+        for status in message.status:
+            description = next((item.value for item in status.values if item.key == "model"), None)
+            if description is None:
+                continue  # not the model's line
+            with self._arrived:
+                self._described = description or self._described
+                self._failure = status.message if status.level == DiagnosticStatus.ERROR else ""
+                self._arrived.notify_all()
 
     # --- waiting ---
 

@@ -104,6 +104,7 @@ class _Run:
             outcomes = Tour(client, player, self._pictures, self._say).run(short=self._args.short)
         except NoReply as error:
             self._facts.problems.append(str(error))
+            self._show_log(node_process)
         finally:
             player.stop()
             executor.shutdown()
@@ -151,7 +152,10 @@ class _Run:
             elif status != 0:
                 self._facts.problems.append(f"the {child.name} ended with status {status} when it was stopped")
             if died is not None or status != 0:
-                print(f"--- the end of {child.log} ---\n{child.tail()}\n---", file=sys.stderr)
+                self._show_log(child)
+
+    def _show_log(self, child: Child) -> None:
+        print(f"--- the end of {child.log} ---\n{child.tail()}\n---", file=sys.stderr)
 
     def _say(self, line: str) -> None:
         print(f"[{time.monotonic() - self._begin:5.1f} s] {line}", flush=True)

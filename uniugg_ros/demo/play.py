@@ -77,7 +77,11 @@ class BagPlayer:
                 for c in connections
             }
             messages = max((reader.topics[topic].msgcount for topic in self._topics), default=1)
-            self._seam = reader.duration // max(messages - 1, 1)
+            # Latched messages often lie well before the first picture: the loop's seam is measured without them.
+            moving = [c for c in connections if c.topic not in self._latched] or connections
+            self._start = next((logged for _, logged, _ in reader.messages(moving)), reader.start_time)
+            length = reader.end_time - self._start
+            self._length = int((length + length // max(messages - 1, 1)) / rate)
 
     @property
     def topics(self) -> list[str]:
@@ -113,15 +117,12 @@ class BagPlayer:
 
     def _run(self) -> None:
         begin_wall, begin = time.time_ns(), time.monotonic_ns()
+
+        def since_begin(recorded: int) -> int:
+            return self.loops * self._length + int((recorded - self._start) / self._rate)
+
         while not self._done.is_set():
             with Reader(self._bag) as reader:
-                length = int((reader.duration + self._seam) / self._rate)
-
-                def since_begin(
-                    recorded: int, start: int = reader.start_time, played: int = self.loops * length
-                ) -> int:
-                    return played + int((recorded - start) / self._rate)
-
                 chosen = [c for c in reader.connections if c.topic in self._topics]
                 for connection, logged, data in reader.messages(chosen):
                     if self._done.wait(max(0, begin + since_begin(logged) - time.monotonic_ns()) / 1e9):

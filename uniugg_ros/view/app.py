@@ -45,9 +45,8 @@ class Viewer:
         self.session = session
         self._scene: Scene | None = None
         self._server = viser.ViserServer(host=host, port=port, label="UniUGG", verbose=False)
-        self._server.gui.configure_theme(
-            control_layout="fixed", control_width="large", show_logo=False, show_share_button=False
-        )
+        self._server.gui.configure_theme(control_width="large", show_logo=False, show_share_button=False)
+        self._server.gui.main_panel.dock_right()
         self._build()
         self._stand_behind()
         if session.can_ask:
@@ -65,6 +64,11 @@ class Viewer:
     def scene(self) -> Scene | None:
         """What is shown."""
         return self._scene
+
+    @property
+    def note(self) -> str:
+        """The note at the top of the panel; empty if there is none."""
+        return self._note.content
 
     def stop(self) -> None:
         """Ends the server."""
