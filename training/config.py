@@ -182,9 +182,7 @@ class UnifiedStageConfig:
     answer_weight: float = 1.0
     drop_condition: float = 0.1  # share of conditions replaced by the learned null sequence
     spatial_weight: float = 0.0  # regressor only: pointmap loss through the frozen decoder
-    images: int = 2  # most pictures a question comes with
-    max_answer_tokens: int = 48  # longer answers are cut
-    cache_features: bool = False  # keep features of frozen parts in memory; pays when samples repeat
+    tokenizer: str | None = None  # folder in Qwen2's layout; null: the one that ships
 
 
 @dataclass(frozen=True)

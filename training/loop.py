@@ -192,6 +192,9 @@ class Trainer:
                 self.stage.finish(self._fetch)
             if step % run.checkpoint_every == 0 or last or better:
                 self._save(best=better)
+            if last and self.accelerator.is_main_process:
+                with self.average.applied():
+                    self.stage.export(self.out / "model")
         if self._signal is not None and progress.step < run.steps:
             self._save()
             self.reporter.say(f"stopped by {self._signal} after step {progress.step}; --resume goes on from here")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,9 @@ class Stage(nn.Module):
 
     def finish(self, fetch: Fetch) -> None:
         """After the last step, before the last checkpoint."""
+
+    def export(self, out: Path) -> None:
+        """Writes what the run made for use, under the averaged weights, after the last step; most stages have nothing."""
 
     # --- given ---
 

@@ -1,0 +1,223 @@
+"""Every stage on the micro model: it trains, what is frozen stays, and each starts from the one before."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from micro import micro
+
+from training import checkpoint as files
+from training.config import TrainConfig
+from training.loop import Outcome, Trainer, step_generator
+from training.stages import build_stage
+from training.stages.base import Stage
+from training.stages.teacher import class_shares
+from uniugg_core.errors import ErrorCode, UniuggError
+
+
+def train(config: TrainConfig, out: Path, *, resume: bool = False) -> tuple[Stage, Outcome]:
+    stage = build_stage(config)
+    return stage, Trainer(stage, config, out, log=None).run(resume=resume)
+
+
+def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> set[str]:
+    """First parts of the names of tensors that differ."""
+    return {name.split(".")[0] for name in after if name in before and not torch.equal(before[name], after[name])}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Teacher, stage 1, stage 2 and stage 3, one after the other."""
+    root = tmp_path_factory.mktemp("runs")
+    train(micro("teacher"), root / "teacher")
+    train(micro("encoder", start=root / "teacher", encoder={"teacher": str(root / "teacher")}), root / "encoder")
+    train(micro("vae", start=root / "encoder"), root / "vae")
+    train(micro("unified", start=root / "vae", ema={"decay": 0.9, "prefixes": ["denoiser."]}), root / "unified")
+    return root
+
+
+class TestChain:
+    @pytest.mark.parametrize("name", ["teacher", "encoder", "vae", "unified"])
+    def test_curve_pictures_and_checkpoints(self, runs: Path, name: str) -> None:
+        lines = [json.loads(line) for line in (runs / name / "metrics.jsonl").read_text().splitlines()]
+        assert [line["step"] for line in lines if line["event"] == "train"] == [1, 2, 3]
+        assert [line["step"] for line in lines if line["event"] == "validate"] == [2, 3]
+        losses = [value for line in lines for key, value in line.items() if key.split("/")[-1] == "loss"]
+        assert losses and all(np.isfinite(value) for value in losses)
+        assert files.Checkpoints(runs / name).steps()[-1] == 3
+        assert list((runs / name / "pictures").glob("*.png"))
+
+    def test_teacher_alone_has_class_heads(self, runs: Path) -> None:
+        assert {name.split(".")[0] for name in files.read_weights(runs / "teacher")} == {"encoder", "token_head", "scene_head"}
+        assert {name.split(".")[0] for name in files.read_weights(runs / "encoder")} == {"encoder", "spatial"}
+
+    def test_stage_1_trains_encoder_and_decoder(self, runs: Path) -> None:
+        teacher, encoder = (files.read_weights(runs / name) for name in ("teacher", "encoder"))
+        assert changed(teacher, encoder) == {"encoder"}
+
+    def test_stage_2_leaves_the_encoder(self, runs: Path) -> None:
+        before, after = (files.read_weights(runs / name) for name in ("encoder", "vae"))
+        assert changed(before, after) == {"spatial"}
+        assert float(after["vae.latent_scale"]) != 1.0
+
+    def test_stage_2_standardises(self, runs: Path) -> None:
+        stage = build_stage(micro("vae", start=runs / "vae"))
+        features = stage._features(stage.source("train").batch("pair", range(8))["image"].float() / 255)[0]
+        standard = stage.model.vae.standardise(features.flatten(0, 1)).flatten(0, 1)
+        torch.testing.assert_close(standard.mean(0), torch.zeros(32), atol=1e-3, rtol=0)
+        torch.testing.assert_close(standard.std(0, unbiased=False), torch.ones(32), atol=1e-3, rtol=0)
+
+    def test_stage_3_leaves_the_vision_parts(self, runs: Path) -> None:
+        before, after = (files.read_weights(runs / name) for name in ("vae", "unified"))
+        assert changed(before, after) == set()
+        assert {"language", "denoiser"} <= {name.split(".")[0] for name in after}
+
+    def test_exported_model_is_the_averaged_one(self, runs: Path) -> None:
+        from uniugg_core.pipeline import UniUGGPipeline
+
+        pipeline = UniUGGPipeline.from_pretrained(runs / "unified" / "model")
+        assert pipeline.trained
+        folder = files.Checkpoints(runs / "unified").last()
+        wanted = files.read_weights(folder)
+        state = pipeline.model.state_dict()
+        for name in ("denoiser.unet.conv_in.weight", "language.view_query", "vae.feature_std"):
+            torch.testing.assert_close(state[name], wanted[name], atol=1e-2, rtol=1e-2)
+        name = "denoiser.unet.conv_in.weight"
+        assert not torch.equal(wanted[name], files.read_weights(folder, average=False)[name])
+
+    @pytest.mark.parametrize("name", ["encoder", "unified"])
+    def test_resumed_run_equals_one_run(self, runs: Path, tmp_path: Path, name: str) -> None:
+        config = TrainConfig.load(runs / name / "train.json")
+        stage = build_stage(config)
+        trainer = Trainer(stage, config, tmp_path, log=None)
+        forward = stage.forward
+
+        def stop(*arguments: object) -> dict:
+            if trainer.progress.step == 2 and stage.training:
+                raise KeyboardInterrupt
+            return forward(*arguments)
+
+        stage.forward = stop
+        with pytest.raises(KeyboardInterrupt):
+            trainer.run()
+        train(config, tmp_path, resume=True)
+        mine, other = (files.read_weights(files.Checkpoints(out).last()) for out in (tmp_path, runs / name))
+        assert all(torch.equal(mine[key], other[key]) for key in other)
+
+
+class TestEncoderStage:
+    def one_step(self, **parts: object) -> tuple[Stage, dict[str, torch.Tensor]]:
+        stage = build_stage(micro("encoder", **parts))
+        batch = {**stage.source("train").batch("pair", range(2)), "kind": "pair"}
+        losses = stage(batch, step_generator(0, 0))
+        losses["loss"].backward()
+        return stage, losses
+
+    def test_terms_add_up(self) -> None:
+        _, losses = self.one_step()
+        total = losses["points"] + losses["rgb"] + 0.075 * losses["matching"]
+        torch.testing.assert_close(losses["loss"], total)
+
+    def test_every_trained_parameter_gets_a_gradient(self) -> None:
+        stage, _ = self.one_step()
+        blind = {name for name, p in stage.model.named_parameters() if p.grad is None}
+        unused = {"spatial.head_a.dpt.fusion.3.lateral_unit", "spatial.head_b.dpt.fusion.3.lateral_unit"}
+        assert all(any(name.startswith(part) for part in unused) for name in blind), blind
+
+    def test_symmetric_loss_ignores_the_order(self) -> None:
+        stage = build_stage(micro("encoder", encoder={"matching_weight": 0.0, "student_cpe": False}, data={"jitter": [0, 0, 0, 0]}))
+        batch = stage.source("train").batch("pair", range(2))
+        from training.data.views import PairBatch
+
+        losses = [
+            stage({**pairs.to_dict(), "kind": "pair"}, step_generator(0, 0))["loss"]
+            for pairs in (PairBatch.from_dict(batch), PairBatch.from_dict(batch).swapped())
+        ]
+        torch.testing.assert_close(*losses)
+
+    def test_switches(self) -> None:
+        stage, losses = self.one_step(encoder={"matching_weight": 0.0, "rgb_weight": 0.0, "symmetric": False})
+        assert set(losses) == {"loss", "points", "regression"}
+        assert stage.model.spatial.head_a.descriptors.fc1.weight.grad is None
+
+    def test_frozen_encoder(self, runs: Path, tmp_path: Path) -> None:
+        config = micro("encoder", start=runs / "teacher", encoder={"train_encoder": False})
+        train(config, tmp_path)
+        assert changed(files.read_weights(runs / "teacher"), files.read_weights(tmp_path)) == set()
+
+    def test_single_pictures_only_distil(self, runs: Path) -> None:
+        config = micro("encoder", encoder={"teacher": str(runs / "teacher"), "single_share": 0.5})
+        stage = build_stage(config)
+        assert stage.kinds() == {"pair": 0.5, "single": 0.5}
+        batch = {**stage.source("train").batch("single", range(2)), "kind": "single"}
+        losses = stage(batch, step_generator(0, 0))
+        torch.testing.assert_close(losses["loss"], 10 * losses["tokens"] + 10 * losses["summary"])
+        losses["loss"].backward()
+        assert not any(p.grad is not None for p in stage.teacher.parameters())
+        assert not stage.teacher.training and stage.model.training
+
+    def test_a_teacher_agrees_with_itself(self, runs: Path) -> None:
+        start = runs / "teacher"
+        config = micro("encoder", start=start, encoder={"teacher": str(start), "student_cpe": False})
+        stage = build_stage(config)
+        batch = {**stage.source("train").batch("single", range(2)), "kind": "single"}
+        assert float(stage(batch, step_generator(0, 0))["loss"]) == pytest.approx(0.0, abs=1e-5)
+
+
+class TestOtherStages:
+    @pytest.mark.parametrize("stage", ["vae", "unified"])
+    def test_need_a_start(self, stage: str) -> None:
+        with pytest.raises(UniuggError, match="model.start") as caught:
+            build_stage(micro(stage))
+        assert caught.value.code == ErrorCode.REQUEST_INVALID
+
+    def test_incomplete_start_is_refused(self, runs: Path) -> None:
+        with pytest.raises(UniuggError, match="lacks .* spatial") as caught:
+            build_stage(micro("vae", start=runs / "teacher"))
+        assert caught.value.code == ErrorCode.CHECKPOINT_MISMATCH
+
+    def test_decoder_not_tuned(self, runs: Path, tmp_path: Path) -> None:
+        train(micro("vae", start=runs / "encoder", vae={"finetune_decoder": False}), tmp_path)
+        assert changed(files.read_weights(runs / "encoder"), files.read_weights(tmp_path)) == set()
+
+    def test_aligning_trains_the_projector_alone(self, runs: Path, tmp_path: Path) -> None:
+        stage, _ = train(micro("unified", start=runs / "vae", unified={"phase": "align"}), tmp_path)
+        names = {name for name, p in stage.model.named_parameters() if p.requires_grad}
+        assert names == {f"language.projector.{i}.{what}" for i in (0, 2) for what in ("weight", "bias")}
+
+    @pytest.mark.parametrize("change", [{"denoiser": {"kind": "regress"}}, {"vae": {"enabled": False}}])
+    def test_ablations_d_train(self, runs: Path, tmp_path: Path, change: dict) -> None:
+        config = micro(
+            "unified", start=runs / "vae", model=change, unified={"generation_share": 1.0, "spatial_weight": 1.0}, run={"steps": 2}
+        )
+        _, outcome = train(config, tmp_path)
+        assert np.isfinite(outcome.metrics["error_second"])
+
+    def test_a_bigger_overfit(self, runs: Path) -> None:
+        """The joint stage learns four questions by heart."""
+        config = micro("unified", start=runs / "vae", unified={"generation_share": 0.0})
+        stage = build_stage(config)
+        batch = {**stage.source("train").batch("question", range(4)), "kind": "question"}
+        optimizer = torch.optim.Adam([p for p in stage.parameters() if p.requires_grad], lr=3e-3)
+        first = None
+        for step in range(60):
+            loss = stage(batch, step_generator(0, step))["loss"]
+            first = first or float(loss)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        assert float(loss) < 0.3 * first
+
+
+def test_class_shares() -> None:
+    classes = torch.zeros(1, 4, 4, dtype=torch.uint8)
+    classes[0, :2, :2] = 2
+    classes[0, 3, 3] = 1
+    shares = class_shares(classes, 2, 3)
+    assert shares.shape == (1, 4, 3)
+    assert shares[0, 0].tolist() == [0, 0, 1]
+    assert shares[0, 3].tolist() == [0.75, 0.25, 0]

@@ -1,0 +1,144 @@
+"""Stage 2: Spatial-VAE on frozen features, with the spatial decoder tuned to read its reconstructions (UniUGG section 3.2).
+
+``L_vae = L_s + L_mse + gamma L_KL``: L_mse is the mean over standardised features, L_KL the mean over latent numbers,
+summed over the two views, L_s is stage 1's spatial loss through the decoder. Features are standardised with statistics
+that are taken before the first step; the latent's scale is measured after the last.
+
+Shape letters: B batch, N tokens, D feature width.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from uniugg_core.errors import ErrorCode, UniuggError
+
+from ..config import TrainConfig
+from ..data.views import PairBatch
+from ..pictures import pair_sheet
+from ..sources import open_source
+from ..stream import Batch, Source
+from ..supervision import SpatialWeights, point_errors, spatial_loss, swapped_where
+from .base import Fetch, Stage, freeze
+from .vision import Vision, load_lpips, to_unit
+
+__all__ = ["VAEStage"]
+
+_CHUNK = 16  # pairs encoded at a time while measuring statistics
+
+
+class VAEStage(Stage):
+    """See the module; settings are ``config.vae``."""
+
+    best_metric = "error_second"
+
+    def __init__(self, config: TrainConfig) -> None:
+        super().__init__(config)
+        self.own = own = config.vae
+        if config.model.start is None:
+            raise UniuggError(ErrorCode.REQUEST_INVALID, "stage 2 needs model.start, a checkpoint or run of stage 1")
+        self.model = Vision(self.model_config, config.seed, vae=True)
+        self.start_from("encoder.", "spatial.")
+        freeze(self.model.encoder)
+        if not own.finetune_decoder:
+            freeze(self.model.spatial)
+        else:  # no loss reaches the descriptors here
+            for head in (self.model.spatial.head_a, self.model.spatial.head_b):
+                freeze(head.descriptors)
+        self._spatial = own.spatial_weight > 0 and (own.finetune_decoder or own.spatial_to_vae)
+        self.lpips = load_lpips(own.rgb_lpips if own.rgb_weight and self._spatial else 0.0, self.notes)
+        self.unused_parameters = True
+
+    def source(self, split: str) -> Source:
+        """Pairs."""
+        return open_source(self.config.data, self.model_config, split)
+
+    def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """L_vae of a batch of pairs, each in a random order."""
+        own, vae, truth = self.own, self.model.vae, PairBatch.from_dict(batch)
+        truth = swapped_where((torch.rand(len(truth), generator=generator) < 0.5).to(truth.image.device), truth)
+        images_B23HW = to_unit(truth.image)
+        features_B2ND, grid = self._features(images_B23HW)
+        flat = features_B2ND.flatten(0, 1)
+        posterior = vae.encode(flat, grid)
+        rebuilt = vae.decode(posterior.sample(generator))
+        parts = {"features": F.mse_loss(vae.standardise(rebuilt), vae.standardise(flat))}
+        loss = own.feature_weight * parts["features"]
+        if self.model_config.vae.enabled:
+            parts["kl"] = 2 * posterior.kl()  # the sum over both views
+            loss = loss + own.kl_weight * parts["kl"]
+        if self._spatial:
+            rebuilt_B2ND = (rebuilt if own.spatial_to_vae else rebuilt.detach()).unflatten(0, (-1, 2))
+            real_B = (torch.rand(len(truth), generator=generator) < own.real_reference).to(rebuilt.device)
+            reference = torch.where(real_B[:, None, None], features_B2ND[:, 0].float(), rebuilt_B2ND[:, 0])
+            outputs = self.model.spatial(reference, rebuilt_B2ND[:, 1], grid, with_descriptors=False)
+            weights = SpatialWeights(own.alpha, own.rgb_weight, own.rgb_l1, own.rgb_ssim, own.rgb_lpips)
+            spatial, more = spatial_loss(outputs, truth, images_B23HW, weights, self.lpips)
+            loss, parts = loss + own.spatial_weight * spatial, parts | more
+        return {"loss": loss, **parts}
+
+    def validate(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Errors with a real reference and a reconstructed second view, beside those of two real views (``real_*``)."""
+        truth, vae = PairBatch.from_dict(batch), self.model.vae
+        features_B2ND, grid = self._features(to_unit(truth.image))
+        second = features_B2ND[:, 1]
+        posterior = vae.encode(second, grid)
+        rebuilt = vae.decode(posterior.mean)
+        figures = point_errors(self.model.spatial(features_B2ND[:, 0], rebuilt, grid, with_descriptors=False), truth)
+        oracle = point_errors(self.model.spatial(features_B2ND[:, 0], second, grid, with_descriptors=False), truth)
+        return {
+            **figures,
+            **{f"real_{name}": value for name, value in oracle.items()},
+            "features": F.mse_loss(vae.standardise(rebuilt), vae.standardise(second)),
+            "cosine": F.cosine_similarity(vae.standardise(rebuilt), vae.standardise(second), dim=-1).mean(),
+            "kl": posterior.kl(),
+        }
+
+    def pictures(self, batch: Batch, generator: torch.Generator) -> dict[str, np.ndarray]:
+        """As stage 1, with the second view reconstructed."""
+        truth = PairBatch.from_dict(batch)
+        images = to_unit(truth.image)
+        features, grid = self._features(images)
+        rebuilt = self.model.vae.decode(self.model.vae.encode(features[:, 1], grid).mean)
+        return {"pairs": pair_sheet(images, self.model.spatial(features[:, 0], rebuilt, grid, with_descriptors=False), truth)}
+
+    # --- statistics ---
+
+    def begin(self, fetch: Fetch) -> None:
+        """Mean and standard deviation of every channel, over ``statistics_samples`` training pairs."""
+        total = square = None
+        count = 0
+        for features in self._over(fetch, self.own.statistics_samples):
+            flat = features.flatten(0, -2).double()
+            first, second = flat.sum(0), flat.square().sum(0)
+            total, square = (first, second) if total is None else (total + first, square + second)
+            count += len(flat)
+        mean = total / count
+        std = (square / count - mean.square()).clamp(min=0).sqrt()
+        self.model.vae.set_statistics(mean=mean.float(), std=std.float())
+
+    def finish(self, fetch: Fetch) -> None:
+        """One over the standard deviation of the posterior means, over ``scale_samples`` training pairs."""
+        total = square = 0.0
+        count = 0
+        with torch.no_grad():
+            for features in self._over(fetch, self.own.scale_samples):
+                side = self.model_config.grid
+                latent = self.model.vae.encode(features.flatten(0, 1), (side, side)).mean.double()
+                total, square, count = total + latent.sum(), square + latent.square().sum(), count + latent.numel()
+        deviation = (square / count - (total / count) ** 2).clamp(min=1e-12).sqrt()
+        self.model.vae.set_statistics(latent_scale=float(1 / deviation))
+
+    def _over(self, fetch: Fetch, samples: int) -> list[Tensor]:
+        return [
+            self._features(to_unit(fetch("pair", first, min(_CHUNK, samples - first))["image"]))[0]
+            for first in range(0, samples, _CHUNK)
+        ]
+
+    @torch.no_grad()
+    def _features(self, images_B23HW: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        encoded = self.model.encode(images_B23HW.flatten(0, 1))
+        return encoded.features.unflatten(0, (-1, 2)), encoded.grid

@@ -1,0 +1,192 @@
+"""Stage 3: language model, transform queries and denoiser on frozen vision parts (UniUGG sections 3.3 and 3.4).
+
+``L = L_vqa + lambda L_gen``, one kind of batch at a time: pairs train the way from a picture and a pose to the features
+of the view from there; questions train the answers. Phase "align" trains only the language model's visual projector.
+
+Shape letters: B batch, N tokens, D feature width, Q queries.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from uniugg_core.config import ModelConfig
+from uniugg_core.errors import ErrorCode, UniuggError
+from uniugg_core.folder import save_folder
+from uniugg_core.models.denoiser import Denoiser
+from uniugg_core.models.language import IGNORED
+from uniugg_core.models.uniugg import UniUGG
+from uniugg_core.prompts import Prompt, question_prompt
+from uniugg_core.tokenizer import SpatialTokenizer
+
+from ..config import TrainConfig
+from ..data.views import PairBatch
+from ..pictures import pair_sheet
+from ..sources import open_source
+from ..stream import Batch, Source
+from ..supervision import SpatialWeights, point_errors, spatial_loss, swapped_where
+from .base import Stage, freeze
+from .vision import to_unit
+
+__all__ = ["UnifiedStage", "imagine_features"]
+
+FROZEN = ("encoder", "spatial", "vae")
+_SAMPLER = "dpm++"  # few steps suffice for validation
+
+
+def imagine_features(
+    model: UniUGG, reference: Tensor, raymap: Tensor, seeds: range | list[int], *, steps: int | None = None
+) -> Tensor:
+    """Features (B, N, D) of the views that rays (B, h, w, 6) ask for, as the pipeline makes them.
+
+    Args:
+        model: whole model.
+        reference: (B, N, D).
+        raymap: of the target views.
+        seeds: one a view.
+        steps: denoising steps; None: the model's default.
+    """
+    condition = model.language.condition(reference, raymap)
+    if not isinstance(model.denoiser, Denoiser):
+        return model.vae.destandardise(model.denoiser(condition))
+    latent = model.denoiser.sample(
+        condition,
+        model.language.null(condition),
+        [torch.Generator().manual_seed(seed) for seed in seeds],
+        steps=steps or model.config.generation.steps,
+        scheduler=_SAMPLER,
+    )
+    return model.vae.decode(model.vae.unscaled(latent))
+
+
+class UnifiedStage(Stage):
+    """See the module; settings are ``config.unified``."""
+
+    unused_parameters = True  # a question leaves the denoiser alone
+
+    def __init__(self, config: TrainConfig) -> None:
+        super().__init__(config)
+        self.own = own = config.unified
+        if config.model.start is None:
+            raise UniuggError(ErrorCode.REQUEST_INVALID, "stage 3 needs model.start, a checkpoint or run of stage 2")
+        self.tokenizer = SpatialTokenizer.shipped() if own.tokenizer is None else SpatialTokenizer(own.tokenizer)
+        self.model = UniUGG.initialised(self.model_config, config.seed, self.tokenizer)
+        self.start_from(*(f"{part}." for part in FROZEN))
+        for part in FROZEN:
+            freeze(getattr(self.model, part))
+        share = self.kinds()
+        if own.phase == "align":
+            freeze(self.model.language)
+            freeze(self.model.denoiser)
+            self.model.language.projector.requires_grad_(True)
+        elif "pair" not in share:
+            freeze(self.model.denoiser)
+        self.best_metric = "error_second" if "pair" in share else "answers"
+        self._figures = SpatialWeights(0.2, 0.0, 0.0, 0.0, 0.0)
+
+    def source(self, split: str) -> Source:
+        """Pairs and questions."""
+        return open_source(self.config.data, self.model_config, split)
+
+    def kinds(self) -> dict[str, float]:
+        """Shares of generation and of questions; aligning is by answers alone."""
+        share = 0.0 if self.own.phase == "align" else self.own.generation_share
+        return {kind: weight for kind, weight in (("pair", share), ("question", 1 - share)) if weight > 0}
+
+    def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """L_gen of pairs, or L_vqa of questions."""
+        if batch["kind"] == "pair":
+            return self._generation(batch, generator)
+        loss = self._answers(batch)[0]
+        return {"loss": self.own.answer_weight * loss, "answers": loss}
+
+    def validate(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Pairs: noise loss and errors of views imagined with few steps. Questions: loss, and answers right to the token."""
+        if batch["kind"] == "pair":
+            figures, truth = self._generation(batch, generator), PairBatch.from_dict(batch)
+            return {"generation": figures["generation"], **point_errors(self._imagined(truth), truth)}
+        loss, right = self._answers(batch)
+        return {"answers": loss, "answers_right": right}
+
+    def pictures(self, batch: Batch, generator: torch.Generator) -> dict[str, np.ndarray]:
+        """As stage 1, with the second view imagined."""
+        if batch["kind"] != "pair":
+            return {}
+        truth = PairBatch.from_dict(batch)
+        return {"pairs": pair_sheet(to_unit(truth.image), self._imagined(truth), truth)}
+
+    def export(self, out: Path) -> None:
+        """Writes the whole model as a folder that the pipeline loads."""
+        config = ModelConfig.from_dict({**self.model_config.to_dict(), "trained": True})
+        save_folder(out, self.model, self.tokenizer, dtype="bfloat16", config=config)
+
+    # --- generation ---
+
+    def _generation(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        own, model, truth = self.own, self.model, PairBatch.from_dict(batch)
+        if self.training:
+            truth = swapped_where((torch.rand(len(truth), generator=generator) < 0.5).to(truth.image.device), truth)
+        features_B2ND, grid = self._features(truth)
+        raymap = self._rays(truth, grid)
+        if own.spatial_weight and not isinstance(model.denoiser, Denoiser):
+            predicted = model.denoiser(model.language.condition(features_B2ND[:, 0], raymap)).float()
+            loss = torch.nn.functional.mse_loss(predicted, model.vae.standardise(features_B2ND[:, 1]))
+            outputs = model.spatial(
+                features_B2ND[:, 0], model.vae.destandardise(predicted), grid, with_descriptors=False
+            )
+            spatial, _ = spatial_loss(outputs, truth, to_unit(truth.image), self._figures)
+            return {"loss": own.generation_weight * (loss + own.spatial_weight * spatial), "generation": loss}
+        loss = model.generation_loss(
+            features_B2ND[:, 0], features_B2ND[:, 1], raymap, grid, generator, drop_condition=own.drop_condition
+        )
+        return {"loss": own.generation_weight * loss, "generation": loss}
+
+    def _imagined(self, truth: PairBatch) -> tuple:
+        features_B2ND, grid = self._features(truth)
+        target = imagine_features(self.model, features_B2ND[:, 0], self._rays(truth, grid), truth.index.tolist())
+        return self.model.spatial(features_B2ND[:, 0], target, grid, with_descriptors=False)
+
+    def _rays(self, truth: PairBatch, grid: tuple[int, int]) -> Tensor:
+        return self.model.raymap(truth.target_from_reference, truth.intrinsics[:, 1], grid)
+
+    @torch.no_grad()
+    def _features(self, truth: PairBatch) -> tuple[Tensor, tuple[int, int]]:
+        encoded = self.model.encode(to_unit(truth.image).flatten(0, 1))
+        return encoded.features.unflatten(0, (-1, 2)), encoded.grid
+
+    # --- answers ---
+
+    def _answers(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Cross-entropy of the answers' tokens, and the share of answers whose every token is the likeliest."""
+        language, truth, questions = self.model.language, PairBatch.from_dict(batch), batch["questions"]
+        features_B2ND, grid = self._features(truth)
+        tokens_B2NW = language.embed_features(features_B2ND)
+        posed = [number for number, question in enumerate(questions) if question.target_from_reference is not None]
+        queries: list[Tensor | None] = [None] * len(questions)
+        if posed:
+            poses = torch.tensor([questions[number].target_from_reference for number in posed])
+            # a commanded view has the calibration of the picture it is asked about
+            rays = self.model.raymap(poses.to(truth.intrinsics), truth.intrinsics[posed, 0], grid)
+            for number, query in zip(posed, language.embed_rays(rays)):
+                queries[number] = query
+        prompts = [self._prompt(question) for question in questions]
+        images = [[tokens_B2NW[number, view] for view in question.views] for number, question in enumerate(questions)]
+        embeddings, mask, labels = language.collate(prompts, images, queries)
+        output = language(embeddings, mask, labels)
+        with torch.no_grad():
+            wanted, named = labels[:, 1:], output.logits[:, :-1].argmax(-1)
+            right = ((named == wanted) | (wanted == IGNORED)).all(1).float().mean()
+        return output.loss, right
+
+    def _prompt(self, question: object) -> Prompt:
+        return question_prompt(
+            self.tokenizer,
+            question.text,
+            images=len(question.views),
+            with_queries=question.target_from_reference is not None,
+            answer=question.answer,
+        )
