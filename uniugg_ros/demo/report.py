@@ -31,6 +31,19 @@ img { width: 100%; border: 1px solid #e4e7eb; border-radius: 6px; margin: .5em 0
 """
 
 
+REQUESTS = ["", "request", "by", "ms", "result"]
+LATENCIES = ["job", "stage", "n", "p50 ms", "p99 ms", "max ms"]
+FILES = (
+    ("scenes/", "the scenes as PLY; any point cloud viewer opens them, `make view` shows them in a browser"),
+    ("pictures/", "one picture for each request"),
+    ("answers.txt", "questions and answers"),
+    ("bag/", "a rosbag2 (MCAP) of everything that was published; `ros2 bag play demo_output/bag` plays it"),
+    ("result.json", "all of this for programs"),
+    ("logs/", "what the node and the recorder wrote"),
+)
+PERCENTILE_NOTE = "Percentiles are nearest-rank; with fewer than 100 requests p99 is the slowest one."
+
+
 @dataclass
 class RunFacts:
     """What is known of a run besides its requests.
@@ -185,19 +198,6 @@ def _ending(outcome: Outcome) -> str:
 
 def _row_cells(row: StageRow) -> list[str]:
     return [row.job, row.stage, str(row.count), f"{row.p50:.1f}", f"{row.p99:.1f}", f"{row.most:.1f}"]
-
-
-REQUESTS = ["", "request", "by", "ms", "result"]
-LATENCIES = ["job", "stage", "n", "p50 ms", "p99 ms", "max ms"]
-FILES = (
-    ("scenes/", "the scenes as PLY; any point cloud viewer opens them, `make view` shows them in a browser"),
-    ("pictures/", "one picture for each request"),
-    ("answers.txt", "questions and answers"),
-    ("bag/", "a rosbag2 (MCAP) of everything that was published; `ros2 bag play demo_output/bag` plays it"),
-    ("result.json", "all of this for programs"),
-    ("logs/", "what the node and the recorder wrote"),
-)
-PERCENTILE_NOTE = "Percentiles are nearest-rank; with fewer than 100 requests p99 is the slowest one."
 
 
 def _request_cells(outcome: Outcome) -> list[str]:

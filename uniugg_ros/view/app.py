@@ -44,6 +44,7 @@ class Viewer:
     def __init__(self, session: ViewSession, host: str = "127.0.0.1", port: int = 8080) -> None:
         self.session = session
         self._scene: Scene | None = None
+        self._frusta: dict[str, viser.CameraFrustumHandle] = {}
         self._server = viser.ViserServer(host=host, port=port, label="UniUGG", verbose=False)
         self._server.gui.configure_theme(control_width="large", show_logo=False, show_share_button=False)
         self._server.gui.main_panel.dock_right()
@@ -216,6 +217,8 @@ class Viewer:
                 precision="float32",
                 visible=bool(switch.value) and len(cloud) > 0,
             )
+        for frustum in self._frusta.values():
+            frustum.visible = bool(scene.views)  # a saved cloud does not say where its cameras stood
         for view in scene.views:
             if view.sample == 0:
                 name = "target" if view.source == IMAGINED else "reference"
@@ -232,7 +235,7 @@ class Viewer:
         self._say(describe_motion(pose))
 
     def _frustum(self, name: str, scene_from_camera: np.ndarray, focal: float, image: np.ndarray | None) -> None:
-        self._server.scene.add_camera_frustum(
+        self._frusta[name] = self._server.scene.add_camera_frustum(
             f"/{name}",
             fov=2 * math.atan(0.5 / focal),
             aspect=1.0,
