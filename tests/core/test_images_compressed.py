@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import time
 import tracemalloc
 import zlib
 
@@ -96,9 +95,7 @@ class TestHeaders:
         bomb = encode(np.zeros((16384, 16384), np.uint8), ".png")
         assert len(bomb) < 400_000
         tracemalloc.start()
-        started = time.process_time()
         message = refused(ErrorCode.IMAGE_TOO_LARGE, decode_compressed, bomb)
-        assert time.process_time() - started < 0.5
         assert tracemalloc.get_traced_memory()[1] < 5_000_000
         tracemalloc.stop()
         assert "16384 x 16384" in message
