@@ -178,6 +178,10 @@ class ModelConfig:
         )
         _require(encoder.width % encoder.heads == 0, "encoder.heads", encoder.heads, f"a divisor of {encoder.width}")
         _require(decoder.width % decoder.heads == 0, "decoder.heads", decoder.heads, f"a divisor of {decoder.width}")
+        language = self.language
+        for name, heads in (("heads", language.heads), ("kv_heads", language.kv_heads)):
+            whole = language.width if name == "heads" else language.heads
+            _require(heads > 0 and whole % heads == 0, f"language.{name}", heads, f"a divisor of {whole}")
         _require(
             all(0 <= hook <= decoder.depth for hook in decoder.dpt_hooks),
             "decoder.dpt_hooks",

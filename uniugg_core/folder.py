@@ -85,7 +85,12 @@ def load_folder(
         verify_sums(folder)
     config = ModelConfig.load(folder / "config.json")
     tokenizer = SpatialTokenizer(folder / "tokenizer")
-    model = UniUGG.on_meta(config)
+    try:
+        model = UniUGG.on_meta(config)
+    except UniuggError:
+        raise
+    except Exception as error:  # sizes that do not divide each other fail in many places, and in many ways
+        raise UniuggError(ErrorCode.CHECKPOINT_INVALID, f"{folder}/config.json describes no model: {error}") from error
     tensors = _read(folder, config, kind)
     _require_all_parts(tensors, model, folder)
     check_exact(tensors, model, "")

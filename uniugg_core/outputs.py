@@ -72,9 +72,9 @@ class Observation:
 class Progress:
     """Where a request stands; handed to the callback before each step.
 
-    `stage` is ``encode``, ``condition``, ``denoise``, ``decode``, ``prefill`` or ``generate``. `sample` counts the
-    scene samples from 0. `step` counts denoising steps or answer tokens from 1 and is 0 in the other stages; `steps`
-    is how many there will be, for answers at most.
+    `stage` is ``encode``, ``condition``, ``denoise``, ``decode``, ``prefill``, ``generate`` or ``evidence``. `sample`
+    counts the scene samples from 0. `step` counts denoising steps or answer tokens from 1 and is 0 in the other stages;
+    `steps` is how many there will be, for answers at most.
     """
 
     stage: str

@@ -79,7 +79,9 @@ def read_weights(
                 for key in file.keys():
                     if key.startswith(tuple(prefixes)):
                         tensor = file.get_tensor(key)
-                        tensors[key] = tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
+                        kind = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
+                        # A copy: what comes from the file is mapped memory, and dies with a file that is overwritten.
+                        tensors[key] = tensor.to(kind, copy=True)
         except (safetensors.SafetensorError, OSError) as error:
             raise UniuggError(ErrorCode.CHECKPOINT_INVALID, f"{path} cannot be read as safetensors: {error}") from error
     return tensors

@@ -201,6 +201,20 @@ class TestRefusals:
         SMALL.replace(language__width=64).save(saved / "config.json")
         refused(ErrorCode.CHECKPOINT_MISMATCH, load_folder, saved)
 
+    @pytest.mark.parametrize(
+        "change", [{"language__heads": 3}, {"vae__groups": 7}, {"denoiser__groups": 5}, {"encoder__mlp_ratio": -1.0}]
+    )
+    def test_config_of_an_impossible_model(self, saved, change):
+        (saved / "SHA256SUMS").unlink()
+        SMALL.replace(**change).save(saved / "config.json")
+        assert "config.json" in refused(ErrorCode.CHECKPOINT_INVALID, load_folder, saved)
+
+    def test_overwriting_the_file_does_not_reach_a_loaded_model(self, saved):
+        loaded, _ = load_folder(saved)
+        size = (saved / "model.safetensors").stat().st_size
+        (saved / "model.safetensors").write_bytes(bytes(size))  # in place, as cp does
+        assert same(loaded.state_dict(), shared_model().state_dict())
+
     @pytest.mark.parametrize("text", ["", "[]", '{"name": 3}', '{"nmae": "x"}'])
     def test_bad_config(self, saved, text):
         (saved / "SHA256SUMS").unlink()
