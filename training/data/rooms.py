@@ -13,9 +13,12 @@ room, and the splits own disjoint ranges of it, so no training run ever sees a t
 from __future__ import annotations
 
 import logging
+import os
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import count
 from random import Random
 from typing import Any
 
@@ -46,7 +49,9 @@ class RoomsConfig:
 
     size: int = 112  # side of the square pictures in pixels
     views: int = 10  # views of a room; more of them cost less each
-    pairs: int = 8  # pairs of a room; neighbours in the stream share it
+    pairs: int = 8  # pairs of a room
+    interleave: int = 64  # rooms dealt in turns: so many samples in a row come from different rooms. Each is rendered
+    # once if this is a multiple of batch size x workers x processes, else more often; they stay in memory that long
     clutter: tuple[float, float] = (0.0, 1.0)  # 0: the bare programme of a room, 1: things everywhere
     sides: tuple[float, float] = (2.6, 7.5)  # metres; sides of the rooms
     l_shaped: float = 0.25  # share of large rooms that are L-shaped
@@ -63,7 +68,7 @@ class RoomsConfig:
     easiest: float = 0.0  # difficulty of the first samples: 0 is small motions and hardly any clutter
 
     def __post_init__(self) -> None:
-        good = self.size > 0 and self.views > 1 and self.pairs > 0 and self.supersample > 0
+        good = self.size > 0 and self.views > 1 and min(self.pairs, self.interleave, self.supersample) > 0
         ranges = (self.clutter, self.sides, self.fov, self.heights, self.covisibility, self.baseline, self.angle)
         if not good or any(low > high for low, high in ranges):
             raise UniuggError(ErrorCode.REQUEST_INVALID, f"no such rooms: {self}")
@@ -143,7 +148,7 @@ class RoomsDataset(IterableDataset):
             raise UniuggError(ErrorCode.REQUEST_INVALID, f"seed is {seed}, expected 0 to {_SEEDS - 1}")
         self.config = config or RoomsConfig()
         self.split, self.seed = split, seed
-        self._drives: OrderedDict[int, Drive] = OrderedDict()  # the last few, since neighbours share a room
+        self._drives: OrderedDict[int, Drive] = OrderedDict()  # those that samples still come from
         self._renderer: Any = None
         self._questions = QuestionMaker()
 
@@ -154,19 +159,32 @@ class RoomsDataset(IterableDataset):
     # -- samples by number --------------------------------------------------------------------------------------
 
     def pair(self, index: int) -> ViewPair:
-        """Pair number `index` >= 0."""
-        room, slot = divmod(index, self.config.pairs)
+        """Pair number `index`.
+
+        Raises:
+            UniuggError: REQUEST_INVALID for a negative number.
+        """
+        if index < 0:
+            raise UniuggError(ErrorCode.REQUEST_INVALID, f"index is {index}, samples count from 0")
+        room, slot = self.place(index)
         drive = self.drive(room)
         reference, target = drive.pairs[slot]
         return ViewPair(
             drive.view(reference), drive.view(target), drive.covisibility[slot], self.name, index, drive.graph
         )
 
-    def question(self, index: int, count: int = 1) -> tuple[ViewPair, tuple[Question, ...]]:
-        """Pair number `index` and up to `count` different questions about it (at least one)."""
+    def place(self, index: int) -> tuple[int, int]:
+        """Room number of pair number `index`, and which of that room's pairs it is."""
+        deal, width = self.config.pairs * self.config.interleave, self.config.interleave
+        block, rest = divmod(index, deal)
+        slot, position = divmod(rest, width)
+        return block * width + position, slot
+
+    def question(self, index: int, most: int = 1) -> tuple[ViewPair, tuple[Question, ...]]:
+        """Pair number `index` and up to `most` different questions about it (at least one)."""
         pair = self.pair(index)
         rng = Random(f"questions/{self.split}/{self.seed}/{index}")
-        return pair, self._questions.ask(pair, count, rng)
+        return pair, self._questions.ask(pair, most, rng)
 
     def drive(self, number: int) -> Drive:
         """Room number `number` of this split and seed with all its views."""
@@ -175,7 +193,7 @@ class RoomsDataset(IterableDataset):
             return self._drives[number]
         drive = self._make(number)
         self._drives[number] = drive
-        while len(self._drives) > 2:
+        while len(self._drives) > self.config.interleave:
             self._drives.popitem(last=False)
         return drive
 
@@ -226,28 +244,25 @@ class RoomsDataset(IterableDataset):
             number += step
 
     def __iter__(self) -> Iterator[ViewPair]:
-        """Endless pairs from number 0 on; workers of a loader take turns room by room."""
+        """Endless pairs from number 0 on; with several workers in a loader, each has rooms of its own."""
         info = get_worker_info()
-        first, step = (info.id, info.num_workers) if info else (0, 1)
-        room = first
-        while True:
-            for slot in range(self.config.pairs):
-                yield self.pair(room * self.config.pairs + slot)
-            room += step
+        mine, workers = (info.id, info.num_workers) if info else (0, 1)
+        for index in count():
+            if index % self.config.interleave % workers == mine:
+                yield self.pair(index)
 
     # -- making -------------------------------------------------------------------------------------------------
 
-    def difficulty(self, index: int) -> float:
-        """How hard sample `index` is, from `easiest` to 1."""
+    def difficulty(self, room: int) -> float:
+        """How hard the pairs of room number `room` are, from `easiest` to 1."""
         if self.config.curriculum <= 0:
             return 1.0
-        room_start = index // self.config.pairs * self.config.pairs
-        share = min(1.0, room_start / self.config.curriculum)
+        share = min(1.0, room * self.config.pairs / self.config.curriculum)
         return self.config.easiest + (1.0 - self.config.easiest) * share
 
     def _make(self, number: int) -> Drive:
         room_number = SPLITS[self.split] + self.seed * (_RANGE // _SEEDS) + number
-        config = self.config.at(self.difficulty(number * self.config.pairs))
+        config = self.config.at(self.difficulty(number))
         best, most = None, -1
         for attempt in range(3):  # a room may have too little free floor for good pairs
             drive, found = self._photograph(room_number + attempt * (_RANGE // _SEEDS // 4), config)
@@ -284,13 +299,19 @@ class RoomsDataset(IterableDataset):
         return self._renderer(room, intrinsics, poses)
 
 
+@lru_cache(maxsize=4)
+def _gl_renderer(process: int, size: int, supersample: int) -> Any:
+    """One renderer for all data sets of a process that want this size."""
+    from .world.render_gl import GLRenderer
+
+    return GLRenderer(size, size, supersample=supersample)
+
+
 def _open_renderer(config: RoomsConfig) -> Any:
     """The wanted renderer as a function of room, intrinsics and poses."""
     if config.renderer != "torch":
-        from .world.render_gl import GLRenderer
-
         try:
-            return GLRenderer(config.size, config.size, supersample=config.supersample).render
+            return _gl_renderer(os.getpid(), config.size, config.supersample).render
         except UniuggError as error:
             if config.renderer == "gl":
                 raise

@@ -88,7 +88,7 @@ class _Furnisher:
             top = min(place.plan.height - 0.05, window.z + window.item.size[2] + 0.2)
             panel = fixtures.curtain(rng, self.style, top - 0.08)
             for side in (-1, 1):
-                shift, out = side * (half + 0.06), 0.12
+                shift, out = side * (half + 0.5 * panel.size[0] + 0.02), 0.12
                 x, y = window.x + ux * shift + nx * out, window.y + uy * shift + ny * out
                 if place.stand(panel, x, y, window.yaw, margin=-0.02) >= 0:
                     place.placed[-1] = place.placed[-1]._replace(z=0.08)

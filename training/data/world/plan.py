@@ -107,6 +107,9 @@ class Placer:
     on_wall: list[list[tuple[float, float, float, float]]] = field(default_factory=list)  # per wall: t0, t1, z0, z1
     _on_surface: dict[tuple[int, int], list[Rect]] = field(default_factory=dict)
 
+    _standing: list[tuple[Rect, float, float]] = field(default_factory=list)  # footprint, bottom, top
+    _hung: list[tuple[Rect, float, float]] = field(default_factory=list)
+
     def __post_init__(self) -> None:
         self.on_wall = [[] for _ in self.plan.walls]
 
@@ -128,9 +131,10 @@ class Placer:
     ) -> int:
         """Places `item` on the floor at a given pose if that is free."""
         rect = footprint(item, x, y, yaw)
-        if not self.free(rect.grown(margin), ignore):
+        if not self.free(rect.grown(margin), ignore) or self._meets(rect, 0.0, item.size[2], self._hung):
             return -1
         self.blocked.append(rect)
+        self._standing.append((rect, 0.0, item.size[2]))
         return self.put(item, x, y, 0.0, yaw)
 
     def put(self, item: Item, x: float, y: float, z: float, yaw: float, on: int = -1) -> int:
@@ -178,10 +182,18 @@ class Placer:
             t0, t1 = at - 0.5 * width, at + 0.5 * width
             if t0 < 0.02 or t1 > wall.length - 0.02 or not self.wall_free(number, t0, t1, bottom, bottom + height):
                 continue
-            self.on_wall[number].append((t0 - 0.05, t1 + 0.05, bottom - 0.03, bottom + height + 0.05))
             x, y = wall.at(at, 0.5 * depth + 0.001)
+            rect = footprint(item, x, y, wall.yaw)
+            if self._meets(rect, bottom, bottom + height, self._standing):
+                continue
+            self._hung.append((rect, bottom, bottom + height))
+            self.on_wall[number].append((t0 - 0.05, t1 + 0.05, bottom - 0.03, bottom + height + 0.05))
             return self.put(item, x, y, bottom, wall.yaw)
         return -1
+
+    @staticmethod
+    def _meets(rect: Rect, low: float, high: float, others: list[tuple[Rect, float, float]]) -> bool:
+        return any(low < top and bottom < high and rect.overlaps(other) for other, bottom, top in others)
 
     def wall_free(self, number: int, t0: float, t1: float, z0: float, z1: float) -> bool:
         """Whether a rectangle on a wall is free of windows, doors, pictures and furniture."""
@@ -232,7 +244,13 @@ class Placer:
             c, s = abs(math.cos(yaw)), abs(math.sin(yaw))
             w = 0.5 * (c * item.size[0] + s * item.size[1])
             d = 0.5 * (s * item.size[0] + c * item.size[1])
-            if item.size[2] > surface.clearance or 2 * w > surface.x1 - surface.x0 or 2 * d > surface.y1 - surface.y0:
+            top = base.z + surface.z + item.size[2]
+            if (
+                item.size[2] > surface.clearance
+                or top > self.plan.height - 0.05
+                or 2 * w > surface.x1 - surface.x0
+                or 2 * d > surface.y1 - surface.y0
+            ):
                 continue
             u = self.rng.uniform(surface.x0 + w, surface.x1 - w)
             v = self.rng.uniform(surface.y0 + d, surface.y1 - d)
@@ -242,6 +260,11 @@ class Placer:
                 continue
             others.append(rect.grown(0.01))
             x, y = turned_by(base.yaw, u, v)
+            place = footprint(item, base.x + x, base.y + y, base.yaw + yaw)
+            if self._meets(place, base.z + surface.z, top, self._hung):
+                others.pop()
+                continue
+            self._standing.append((place, base.z + surface.z, top))
             return self.put(item, base.x + x, base.y + y, base.z + surface.z, base.yaw + yaw, on=index)
         return -1
 

@@ -42,8 +42,8 @@ class GLRenderer:
     """
 
     def __init__(self, height: int, width: int, *, supersample: int = 1) -> None:
-        # More rasteriser threads than cores for this process only slow each other down.
-        os.environ.setdefault("LP_NUM_THREADS", "1")
+        # Mesa's rasteriser in the calling thread: data is made by many processes, and threads do not survive a fork.
+        os.environ.setdefault("LP_NUM_THREADS", "0")
         try:
             import moderngl
 
@@ -95,9 +95,11 @@ class GLRenderer:
             Colour (V, H, W, 3) uint8, view depth (V, H, W) float32 metres with 0 where nothing is hit, and instance ids
             (V, H, W) uint8.
         """
-        self._upload(room, intrinsics, world_from_camera)
-        colour, depth, ids = self._pass(intrinsics, world_from_camera, 1)
-        if self._fine > 1:
+        with self._gl:  # a process may have several contexts, and calls go to whichever is current
+            self._upload(room, intrinsics, world_from_camera)
+            colour, depth, ids = self._pass(intrinsics, world_from_camera, 1)
+            if self._fine == 1:
+                return colour, depth, ids
             s = self._fine
             sharp = self._pass(_finer(intrinsics, s), world_from_camera, s)[0]
             v, h, w = depth.shape
@@ -106,8 +108,9 @@ class GLRenderer:
 
     def close(self) -> None:
         """Gives the context and everything in it back."""
-        for target in self._targets.values():
-            target.release()
+        with self._gl:
+            for target in self._targets.values():
+                target.release()
         self._targets.clear()
         self._gl.release()
 
