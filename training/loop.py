@@ -32,7 +32,7 @@ from .config import TrainConfig
 from .optim import Average, build_optimizer, learning_rate, set_learning_rate, trained_parameters
 from .report import Reporter, Window, environment, measure_flops, peak_flops
 from .stages.base import Stage
-from .stream import Batch, stream
+from .stream import Batch, Source, stream
 
 __all__ = ["Outcome", "Trainer", "step_generator"]
 
@@ -85,6 +85,7 @@ class Trainer:
         self.progress = files.Progress()
         self._check_every = run.check_every or (1 if self.accelerator.device.type == "cpu" else run.log_every)
         self._unread: list[dict[str, Tensor]] = []  # values of steps that nobody has looked at yet
+        self._sources: dict[str, Source] = {}
         self._flops: dict[str, float] = {}  # of a micro-batch, by kind
         self._peak: float | None = None
         self._work = self._busy = 0.0  # FLOP and seconds since the last line of the curve
@@ -175,7 +176,7 @@ class Trainer:
         run, progress = self.config.run, self.progress
         metrics: dict[str, float] = {}
         batches = self._open(
-            self.stage.source("train"), self.stage.kinds(), progress.batches, progress.samples, self.config.data.workers
+            self._source("train"), self.stage.kinds(), progress.batches, progress.samples, self.config.data.workers
         )
         self.wrapped.train()
         while progress.step < run.steps and not self._stop_asked():
@@ -313,7 +314,7 @@ class Trainer:
     def evaluate(self, samples: int) -> dict[str, float]:
         """Means of the stage's validation figures over the first `samples` validation samples of every kind."""
         run, world = self.config.run, self.accelerator.num_processes
-        source, window = self.stage.source("validation"), Window()
+        source, window = self._source("validation"), Window()
         count = max(1, samples // (run.batch_size * world))
         self.stage.eval()
         with self.average.applied(), self.accelerator.autocast():
@@ -335,7 +336,7 @@ class Trainer:
     def _pictures(self) -> None:
         if self.accelerator.is_main_process:
             kind = next(iter(self.stage.kinds()))
-            batch = self._on_device(next(self._open(self.stage.source("validation"), {kind: 1.0}, 0, 0, workers=0)))
+            batch = self._on_device(next(self._open(self._source("validation"), {kind: 1.0}, 0, 0, workers=0)))
             self.stage.eval()
             with self.average.applied(), self.accelerator.autocast():
                 pictures = self.stage.pictures(batch, self._randomness((_VALIDATION, 0, 0)))
@@ -362,10 +363,16 @@ class Trainer:
 
     # --- data ---
 
-    def _fetch(self, kind: str, first: int, count: int) -> Batch:
-        return self._on_device(self.stage.source("train").batch(kind, range(first, first + count)))
+    def _source(self, split: str) -> Source:
+        """One a split: a source may hold a renderer."""
+        if split not in self._sources:
+            self._sources[split] = self.stage.source(split)
+        return self._sources[split]
 
-    def _open(self, source: object, shares: dict[str, float], batch: int, sample: int, workers: int) -> Iterator[Batch]:
+    def _fetch(self, kind: str, first: int, count: int) -> Batch:
+        return self._on_device(self._source("train").batch(kind, range(first, first + count)))
+
+    def _open(self, source: Source, shares: dict[str, float], batch: int, sample: int, workers: int) -> Iterator[Batch]:
         data = self.config.data
         return stream(
             source,

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from training.config import TrainConfig
+from training import sources
+from training.config import DataConfig, TrainConfig
+from training.stream import Batch
+from uniugg_core.config import ModelConfig
 
 MODEL: dict[str, Any] = {
     "name": "micro",
@@ -28,7 +32,26 @@ MODEL: dict[str, Any] = {
     "denoiser": {"widths": [16, 16], "cross_attention": [True, False], "layers": 1, "heads": 2, "groups": 4},
     "generation": {"steps": 2},
 }
-ROOMS = {"views": 3, "pairs": 2, "renderer": "torch"}
+ROOMS = {"views": 3, "pairs": 2}
+
+
+class RememberedRooms:
+    """Rooms whose batches are kept for the whole process: without OpenGL a room takes half a second."""
+
+    _batches: dict[tuple, Batch] = {}
+
+    def __init__(self, data: DataConfig, model: ModelConfig, split: str) -> None:
+        self.key = (repr(data), model.image_size, split)
+        self.rooms = _ROOMS(data, model, split)
+
+    def batch(self, kind: str, indices: Sequence[int]) -> Batch:
+        key = (*self.key, kind, tuple(indices))
+        if key not in self._batches:
+            self._batches[key] = self.rooms.batch(kind, indices)
+        return dict(self._batches[key])
+
+
+_ROOMS = sources.SOURCES["rooms"]
 
 
 def micro(stage: str, *, start: Path | None = None, run: dict[str, Any] | None = None, **parts: Any) -> TrainConfig:
@@ -48,8 +71,8 @@ def micro(stage: str, *, start: Path | None = None, run: dict[str, Any] | None =
             "batch_size": 2,
             "log_every": 1,
             "validate_every": 2,
-            "validation_samples": 4,
-            "pictures_every": 3,
+            "validation_samples": 2,
+            "pictures_every": 0,
             "checkpoint_every": 2,
             "device": "cpu",
             "tensorboard": False,
