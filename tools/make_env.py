@@ -91,6 +91,10 @@ def check_machine(*, wheels: bool) -> None:
     if sys.version_info < oldest:
         wanted = ".".join(map(str, oldest))
         raise SystemExit(f"Python {wanted} or newer is needed, this is {sys.version.split()[0]} (make env PYTHON=...)")
+    if not importable(sys.executable, "ensurepip"):
+        raise SystemExit(
+            "this Python cannot make virtual environments; on Debian or Ubuntu: apt-get install python3-venv"
+        )
     if not wheels:
         return
     machine = os.uname()

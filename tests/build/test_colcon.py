@@ -20,6 +20,7 @@ COPIED = ("config", "launch", "resource", "rviz", "scripts", "uniugg_core", "uni
 WITHOUT = shutil.ignore_patterns("__pycache__", "build", "install", "log")
 
 pytestmark = [
+    pytest.mark.timeout(600),  # half a minute of compiling on two idle cores, several on busy ones
     pytest.mark.skipif(shutil.which("colcon", path=str(VENV / "bin")) is None, reason="colcon is not installed"),
     pytest.mark.skipif(not (VENV / "share" / "rclpy").exists(), reason="made for the ROS 2 wheels"),
 ]
@@ -50,7 +51,7 @@ def environment(**extra: str) -> dict[str, str]:
 
 def colcon(workspace: Path, *args: str) -> str:
     done = subprocess.run(
-        ["colcon", *args], cwd=workspace, env=environment(), text=True, capture_output=True, timeout=280
+        ["colcon", *args], cwd=workspace, env=environment(), text=True, capture_output=True, timeout=540
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     return done.stdout

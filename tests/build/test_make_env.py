@@ -160,6 +160,12 @@ def test_a_missing_compiler_is_named(maker: ModuleType, monkeypatch: pytest.Monk
         maker.check_machine(wheels=True)
 
 
+def test_a_debian_python_without_venv_is_named(maker: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(maker, "importable", lambda python, module: module != "ensurepip")
+    with pytest.raises(SystemExit, match="apt-get install python3-venv"):
+        maker.check_machine(wheels=False)
+
+
 @pytest.mark.parametrize("target", ["env", "demo", "view", "test", "test-slow", "lint", "bench", "interfaces", "clean"])
 def test_make_knows_its_targets(target: str, tmp_path: Path) -> None:
     done = subprocess.run(
