@@ -13,7 +13,7 @@ from pathlib import Path
 CONSTRAINTS = Path(__file__).resolve().parent.parent / "requirements" / "constraints.txt"
 OWN = {"uniugg-ros", "uniugg-interfaces", "tf2-msgs-standin"}
 HEADER = """\
-# Every distribution of the tested environment (Python 3.11 and 3.12, x86-64), made by `make pins`; do not edit.
+# Every distribution of the tested environment (Python 3.11, x86-64; all exist for 3.12), by `make pins`; do not edit.
 # torch is first: it must never be upgraded by something else, its plain newest release is another one with CUDA.
 """
 
