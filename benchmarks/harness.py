@@ -14,7 +14,7 @@ from typing import Any
 
 from uniugg_ros.demo.latency import percentile
 
-__all__ = ["Row", "machine", "row", "samples_of", "table", "write"]
+__all__ = ["Row", "machine", "markdown", "row", "samples_of", "table", "write"]
 
 PACKAGES = ("torch", "transformers", "diffusers", "numpy", "ros-rclpy", "uniugg_ros")
 
@@ -88,9 +88,23 @@ def table(rows: Iterable[Row]) -> str:
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
 
 
+def markdown(rows: Iterable[Row], about: dict[str, Any]) -> str:
+    """The rows as a Markdown table, under a line that says where they come from."""
+    lines = [
+        f"{about['processor']}, {about['cores']} cores, Python {about['python']}, torch {about['versions']['torch']}, "
+        f"load at the start {about['load_at_start'][0]}, {about['time']}.",
+        "",
+        "| what | variant | n | p50 ms | p99 ms | min ms |",
+        "| --- | --- | ---: | ---: | ---: | ---: |",
+    ]
+    lines += [f"| {r.what} | {r.variant} | {r.n} | {r.p50:.2f} | {r.p99:.2f} | {r.least:.2f} |" for r in rows]
+    return "\n".join(lines) + "\n"
+
+
 def write(path: Path, rows: Sequence[Row], about: dict[str, Any]) -> None:
-    """Keeps the rows and the machine as JSON."""
+    """Keeps the rows and the machine as JSON, and beside it, with the ending ``.md``, as a table for people."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.with_suffix(".md").write_text(markdown(rows, about))
     path.write_text(json.dumps({"machine": about, "rows": [asdict(r) for r in rows]}, indent=2) + "\n")
 
 

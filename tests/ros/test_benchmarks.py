@@ -8,7 +8,7 @@ import time
 import pytest
 
 from benchmarks.__main__ import main
-from benchmarks.harness import Row, row, samples_of, table, write
+from benchmarks.harness import Row, machine, row, samples_of, table, write
 from benchmarks.packing import packing_rows
 
 
@@ -32,9 +32,12 @@ def test_the_table_is_aligned_and_the_file_is_json(tmp_path):
     rows = [Row("short", "v", 3, 1.0, 2.0, 0.5), Row("a longer name", "variant", 100, 1234.5, 2.0, 0.5)]
     lines = table(rows).splitlines()
     assert len(lines) == 4 and len({len(line) for line in lines}) == 1
-    write(tmp_path / "deep" / "rows.json", rows, {"cores": 2})
+    about = machine()
+    write(tmp_path / "deep" / "rows.json", rows, about)
     kept = json.loads((tmp_path / "deep" / "rows.json").read_text())
-    assert kept["rows"][1]["p50"] == 1234.5 and kept["machine"] == {"cores": 2}
+    assert kept["rows"][1]["p50"] == 1234.5 and kept["machine"]["cores"] == about["cores"]
+    text = (tmp_path / "deep" / "rows.md").read_text()
+    assert "| a longer name | variant | 100 | 1234.50 | 2.00 | 0.50 |" in text and about["processor"] in text
 
 
 def test_our_packing_is_among_the_fast_ways():
