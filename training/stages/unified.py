@@ -78,6 +78,8 @@ class UnifiedStage(Stage):
         self.start_from(*(f"{part}." for part in FROZEN))
         for part in FROZEN:
             freeze(getattr(self.model, part))
+        if not self.model_config.vae.enabled:  # what a VAE measured says nothing about raw features
+            self.model.vae.set_statistics(latent_scale=1.0)
         share = self.kinds()
         if own.phase == "align":
             freeze(self.model.language)
