@@ -19,15 +19,14 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from uniugg_core.config import ModelConfig
 from uniugg_core.errors import ErrorCode, UniuggError
+from uniugg_core.weights import read_weights, write_weights
 
 __all__ = [
     "Checkpoints",
@@ -36,12 +35,12 @@ __all__ = [
     "load_start",
     "model_tensors",
     "optimizer_tensors",
-    "read_weights",
+    "read_start",
     "weights_folder",
     "write_atomically",
 ]
 
-WEIGHTS, AVERAGE, OPTIMIZER = "model.safetensors", "ema.safetensors", "optimizer.safetensors"
+WEIGHTS, AVERAGE, OPTIMIZER = "model", "ema", "optimizer"  # stems of safetensors files
 _PREFIX, _UNFINISHED = "step-", ".unfinished-"
 
 
@@ -95,10 +94,10 @@ class Checkpoints:
             self.folder.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir()
-            save_file(_plain(weights), unfinished / WEIGHTS)
-            save_file(_plain(optimizer), unfinished / OPTIMIZER)
+            _write(weights, unfinished, WEIGHTS)
+            _write(optimizer, unfinished, OPTIMIZER)
             if average:
-                save_file(_plain(average), unfinished / AVERAGE)
+                _write(average, unfinished, AVERAGE)
             config.save(unfinished / "config.json")
             (unfinished / "progress.json").write_text(json.dumps(dataclasses.asdict(progress), indent=2) + "\n")
             for path in unfinished.iterdir():
@@ -211,46 +210,22 @@ def load_optimizer(
 
 
 def weights_folder(path: str | Path) -> Path:
-    """The folder with weights that `path` means: itself, or the best (else the last) checkpoint of a run.
-
-    Raises:
-        UniuggError: CHECKPOINT_MISSING.
-    """
-    path = Path(path)
-    if (path / WEIGHTS).is_file():
-        return path
+    """The folder with weights that `path` means: the best (else the last) checkpoint of a run, or `path` itself."""
     run = Checkpoints(path)
-    found = run.best() or run.last()
-    if found is None:
-        raise UniuggError(ErrorCode.CHECKPOINT_MISSING, f"{path} is neither a checkpoint nor a run with checkpoints")
-    return found
+    return run.best() or run.last() or Path(path)
 
 
-def read_weights(path: str | Path, *, average: bool = True) -> dict[str, Tensor]:
-    """The tensors of a checkpoint or a run; with `average` their moving averages where they have one.
+def read_start(path: str | Path, *, average: bool = True) -> dict[str, Tensor]:
+    """The tensors of a run, a checkpoint or a model folder; with `average` their moving averages where it has some.
 
     Raises:
-        UniuggError: CHECKPOINT_MISSING or CHECKPOINT_INVALID.
+        UniuggError: CHECKPOINT_MISSING, CHECKPOINT_UNSAFE or CHECKPOINT_INVALID.
     """
     folder = weights_folder(path)
-    tensors = read_tensors(folder / WEIGHTS)
-    if average and (folder / AVERAGE).is_file():
-        tensors.update(read_tensors(folder / AVERAGE))
+    tensors = read_weights(folder, WEIGHTS)
+    if average and (folder / f"{AVERAGE}.safetensors").is_file():
+        tensors.update(read_weights(folder, AVERAGE))
     return tensors
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """One safetensors file.
-
-    Raises:
-        UniuggError: CHECKPOINT_MISSING or CHECKPOINT_INVALID.
-    """
-    try:
-        return load_file(path)
-    except FileNotFoundError:
-        raise UniuggError(ErrorCode.CHECKPOINT_MISSING, f"no file {path}") from None
-    except (OSError, SafetensorError, ValueError) as error:
-        raise UniuggError(ErrorCode.CHECKPOINT_INVALID, f"{path}: {error}") from error
 
 
 def load_start(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> tuple[list[str], list[str]]:
@@ -290,9 +265,9 @@ def write_atomically(path: Path, text: str) -> None:
     os.replace(part, path)
 
 
-def _plain(tensors: Mapping[str, Any]) -> dict[str, Tensor]:
+def _write(tensors: Mapping[str, Tensor], folder: Path, stem: str) -> None:
     # clones, so that views of one storage do not count as shared
-    return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+    write_weights(folder, {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}, stem)
 
 
 def _flush(path: Path) -> None:

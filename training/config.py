@@ -44,7 +44,7 @@ class ModelChoice:
 
     preset: str = "tiny"  # sizes to begin with: "tiny" or "paper"
     change: dict[str, Any] = field(default_factory=dict)  # nested changes to the preset, e.g. {encoder: {depth: 4}}
-    start: str | None = None  # checkpoint folder of an earlier stage; its tensors are loaded where names agree
+    start: tuple[str, ...] = ()  # runs or checkpoint folders whose tensors are taken where names agree; later ones win
     start_ema: bool = True  # take the averaged weights of `start` where it has them
 
     def resolve(self) -> ModelConfig:
@@ -312,6 +312,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         if value is None and type(None) in inner:
             return None
         return _convert(next(kind for kind in inner if kind is not type(None)), value, where)
+    if origin is tuple and inner == (str, ...) and isinstance(value, str):
+        return (value,)
     if origin is tuple and isinstance(value, (list, tuple)):
         kinds = [inner[0]] * len(value) if inner[-1] is Ellipsis else list(inner)
         if len(kinds) != len(value):

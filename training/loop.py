@@ -121,7 +121,8 @@ class Trainer:
             stage.to(memory_format=torch.channels_last)
         stage.to(self.accelerator.device)
         self.parameters = trained_parameters(stage.model)
-        optimizer = build_optimizer(self.parameters, self.config.optimizer)
+        known = [name for name, _ in stage.model.named_parameters()]
+        optimizer = build_optimizer(self.parameters, self.config.optimizer, known)
         self.average = Average(self.parameters, self.config.ema)
         folder = self.checkpoints.last() if resume else None
         if folder is not None:
@@ -158,15 +159,15 @@ class Trainer:
         self.wrapped, self.optimizer = self.accelerator.prepare(stage, optimizer)
 
     def _restore(self, folder: Path, optimizer: torch.optim.Optimizer) -> None:
-        missing, left = files.load_start(self.stage.model, files.read_tensors(folder / files.WEIGHTS), str(folder))
+        missing, left = files.load_start(self.stage.model, files.read_weights(folder, files.WEIGHTS), str(folder))
         if missing or left:
             raise UniuggError(
                 ErrorCode.CHECKPOINT_MISMATCH, f"{folder} is of another model: missing {missing[:3]}, left over {left[:3]}"
             )
         names = {parameter: name for name, parameter in self.parameters.items()}
-        files.load_optimizer(optimizer, names, files.read_tensors(folder / files.OPTIMIZER))
+        files.load_optimizer(optimizer, names, files.read_weights(folder, files.OPTIMIZER))
         if self.average.values:
-            self.average.load(files.read_tensors(folder / files.AVERAGE))
+            self.average.load(files.read_weights(folder, files.AVERAGE))
         self.progress = files.Checkpoints.read_progress(folder)
         self.window = Window(self.progress.window)
 

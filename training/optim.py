@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -21,15 +21,23 @@ def trained_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def parameter_groups(parameters: Mapping[str, nn.Parameter], config: OptimizerConfig) -> list[dict]:
+def parameter_groups(
+    parameters: Mapping[str, nn.Parameter], config: OptimizerConfig, known: Iterable[str] = ()
+) -> list[dict]:
     """Groups by learning-rate factor (longest matching prefix) and weight decay (only tensors of two or more axes).
 
+    Args:
+        parameters: what is trained, by name.
+        config: rates.
+        known: names of the frozen parameters; a factor may be about them.
+
     Raises:
-        UniuggError: REQUEST_INVALID if a factor's prefix matches no parameter: a misspelt one would be silent.
+        UniuggError: REQUEST_INVALID if a factor's prefix matches no name: a misspelt one would be silent.
     """
+    names = [*parameters, *known]
     for prefix in config.factors:
-        if not any(name.startswith(prefix) for name in parameters):
-            raise UniuggError(ErrorCode.REQUEST_INVALID, f"optimizer.factors: no trained parameter begins with {prefix!r}")
+        if not any(name.startswith(prefix) for name in names):
+            raise UniuggError(ErrorCode.REQUEST_INVALID, f"optimizer.factors: no parameter begins with {prefix!r}")
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in parameters.items():
         matching = [prefix for prefix in config.factors if name.startswith(prefix)]
@@ -42,7 +50,9 @@ def parameter_groups(parameters: Mapping[str, nn.Parameter], config: OptimizerCo
     ]
 
 
-def build_optimizer(parameters: Mapping[str, nn.Parameter], config: OptimizerConfig) -> torch.optim.AdamW:
+def build_optimizer(
+    parameters: Mapping[str, nn.Parameter], config: OptimizerConfig, known: Iterable[str] = ()
+) -> torch.optim.AdamW:
     """AdamW over :func:`parameter_groups`.
 
     Raises:
@@ -50,7 +60,7 @@ def build_optimizer(parameters: Mapping[str, nn.Parameter], config: OptimizerCon
     """
     if not parameters:
         raise UniuggError(ErrorCode.REQUEST_INVALID, "every parameter is frozen: there is nothing to train")
-    groups = parameter_groups(parameters, config)
+    groups = parameter_groups(parameters, config, known)
     return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=config.fused)
 
 

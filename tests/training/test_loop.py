@@ -88,8 +88,8 @@ class TestResume:
         train(tmp_path, resume=True)
         assert curve(tmp_path) == curve(whole)
         ours, theirs = files.Checkpoints(tmp_path).last(), files.Checkpoints(whole).last()
-        for name in ("model.safetensors", "ema.safetensors", "optimizer.safetensors"):
-            mine, other = files.read_tensors(ours / name), files.read_tensors(theirs / name)
+        for name in ("model", "ema", "optimizer"):
+            mine, other = files.read_weights(ours, name), files.read_weights(theirs, name)
             assert mine.keys() == other.keys()
             assert all(torch.equal(mine[key], other[key]) for key in mine), name
 
@@ -153,7 +153,7 @@ class TestEnds:
             Trainer(LineStage(config, first_bad=24), config, tmp_path, log=None).run()
         assert caught.value.code == ErrorCode.NON_FINITE
         assert "loss" in str(caught.value) and "step-00000005" in str(caught.value)
-        kept = files.read_weights(tmp_path)
+        kept = files.read_start(tmp_path)
         assert all(torch.isfinite(tensor).all() for tensor in kept.values())
 
     @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
@@ -172,14 +172,14 @@ class TestEnds:
     def test_full_disk_keeps_the_last_checkpoint(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         config = settings(12, validate_every=0)
         trainer = Trainer(LineStage(config), config, tmp_path, log=None)
-        real = files.save_file
+        real = files.write_weights
 
-        def full(tensors: dict, path: Path) -> None:
-            if trainer.progress.step == 8 and path.name == files.OPTIMIZER:
+        def full(folder: Path, tensors: dict, stem: str) -> None:
+            if trainer.progress.step == 8 and stem == files.OPTIMIZER:
                 raise OSError(errno.ENOSPC, "No space left on device")
-            real(tensors, path)
+            real(folder, tensors, stem)
 
-        monkeypatch.setattr(files, "save_file", full)
+        monkeypatch.setattr(files, "write_weights", full)
         with pytest.raises(UniuggError, match="disk .* is full.*--resume"):
             trainer.run()
         monkeypatch.undo()

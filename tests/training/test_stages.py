@@ -62,15 +62,15 @@ class TestChain:
         assert list((runs / name / "pictures").glob("*.png"))
 
     def test_teacher_alone_has_class_heads(self, runs: Path) -> None:
-        assert {name.split(".")[0] for name in files.read_weights(runs / "teacher")} == {"encoder", "token_head", "scene_head"}
-        assert {name.split(".")[0] for name in files.read_weights(runs / "encoder")} == {"encoder", "spatial"}
+        assert {name.split(".")[0] for name in files.read_start(runs / "teacher")} == {"encoder", "token_head", "scene_head"}
+        assert {name.split(".")[0] for name in files.read_start(runs / "encoder")} == {"encoder", "spatial"}
 
     def test_stage_1_trains_encoder_and_decoder(self, runs: Path) -> None:
-        teacher, encoder = (files.read_weights(runs / name) for name in ("teacher", "encoder"))
+        teacher, encoder = (files.read_start(runs / name) for name in ("teacher", "encoder"))
         assert changed(teacher, encoder) == {"encoder"}
 
     def test_stage_2_leaves_the_encoder(self, runs: Path) -> None:
-        before, after = (files.read_weights(runs / name) for name in ("encoder", "vae"))
+        before, after = (files.read_start(runs / name) for name in ("encoder", "vae"))
         assert changed(before, after) == {"spatial"}
         assert float(after["vae.latent_scale"]) != 1.0
 
@@ -82,7 +82,7 @@ class TestChain:
         torch.testing.assert_close(standard.std(0, unbiased=False), torch.ones(32), atol=1e-3, rtol=0)
 
     def test_stage_3_leaves_the_vision_parts(self, runs: Path) -> None:
-        before, after = (files.read_weights(runs / name) for name in ("vae", "unified"))
+        before, after = (files.read_start(runs / name) for name in ("vae", "unified"))
         assert changed(before, after) == set()
         assert {"language", "denoiser"} <= {name.split(".")[0] for name in after}
 
@@ -92,12 +92,12 @@ class TestChain:
         pipeline = UniUGGPipeline.from_pretrained(runs / "unified" / "model")
         assert pipeline.trained
         folder = files.Checkpoints(runs / "unified").last()
-        wanted = files.read_weights(folder)
+        wanted = files.read_start(folder)
         state = pipeline.model.state_dict()
         for name in ("denoiser.unet.conv_in.weight", "language.view_query", "vae.feature_std"):
             torch.testing.assert_close(state[name], wanted[name], atol=1e-2, rtol=1e-2)
         name = "denoiser.unet.conv_in.weight"
-        assert not torch.equal(wanted[name], files.read_weights(folder, average=False)[name])
+        assert not torch.equal(wanted[name], files.read_start(folder, average=False)[name])
 
     @pytest.mark.parametrize("name", ["encoder", "unified"])
     def test_resumed_run_equals_one_run(self, runs: Path, tmp_path: Path, name: str) -> None:
@@ -115,7 +115,7 @@ class TestChain:
         with pytest.raises(KeyboardInterrupt):
             trainer.run()
         train(config, tmp_path, resume=True)
-        mine, other = (files.read_weights(files.Checkpoints(out).last()) for out in (tmp_path, runs / name))
+        mine, other = (files.read_start(files.Checkpoints(out).last()) for out in (tmp_path, runs / name))
         assert all(torch.equal(mine[key], other[key]) for key in other)
 
 
@@ -157,7 +157,7 @@ class TestEncoderStage:
     def test_frozen_encoder(self, runs: Path, tmp_path: Path) -> None:
         config = micro("encoder", start=runs / "teacher", encoder={"train_encoder": False})
         train(config, tmp_path)
-        assert changed(files.read_weights(runs / "teacher"), files.read_weights(tmp_path)) == set()
+        assert changed(files.read_start(runs / "teacher"), files.read_start(tmp_path)) == set()
 
     def test_single_pictures_only_distil(self, runs: Path) -> None:
         config = micro("encoder", encoder={"teacher": str(runs / "teacher"), "single_share": 0.5})
@@ -192,7 +192,7 @@ class TestOtherStages:
 
     def test_decoder_not_tuned(self, runs: Path, tmp_path: Path) -> None:
         train(micro("vae", start=runs / "encoder", vae={"finetune_decoder": False}), tmp_path)
-        assert changed(files.read_weights(runs / "encoder"), files.read_weights(tmp_path)) == set()
+        assert changed(files.read_start(runs / "encoder"), files.read_start(tmp_path)) == set()
 
     def test_aligning_trains_the_projector_alone(self, runs: Path, tmp_path: Path) -> None:
         stage, _ = train(micro("unified", start=runs / "vae", unified={"phase": "align"}), tmp_path)

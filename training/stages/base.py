@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from uniugg_core.config import ModelConfig
+from uniugg_core.errors import ErrorCode, UniuggError
 
-from ..checkpoint import load_start, read_weights
+from ..checkpoint import load_start, read_start
 from ..config import TrainConfig
 from ..stream import Batch, Source
 
@@ -85,15 +85,20 @@ class Stage(nn.Module):
         Raises:
             UniuggError: CHECKPOINT_*, also when a tensor of `parts` is missing.
         """
-        choice = self.config.model
-        if choice.start is None:
+        tensors: dict[str, Tensor] = {}
+        for folder in self.config.model.start:
+            tensors |= read_start(folder, average=self.config.model.start_ema)
+        if not tensors:
             return
-        tensors = read_weights(choice.start, average=choice.start_ema)
-        missing, left = load_start(self.model, tensors, choice.start)
-        _require_parts(missing, parts, choice.start)
-        self.notes.append(
-            f"started from {choice.start}: {len(tensors) - len(left)} tensors taken, {len(missing)} fresh, {len(left)} unused"
-        )
+        where = " + ".join(self.config.model.start)
+        missing, left = load_start(self.model, tensors, where)
+        lacking = [name for name in missing if parts and name.startswith(parts)]
+        if lacking:
+            raise UniuggError(
+                ErrorCode.CHECKPOINT_MISMATCH, f"{where} lacks {len(lacking)} tensors that this stage needs, e.g. {lacking[0]}"
+            )
+        taken = len(tensors) - len(left)
+        self.notes.append(f"started from {where}: {taken} tensors taken, {len(missing)} fresh, {len(left)} unused")
 
     def compiled_parts(self) -> list[nn.Module]:
         """Modules that ``run.compile`` compiles."""
@@ -112,13 +117,3 @@ class Stage(nn.Module):
 def freeze(module: nn.Module) -> nn.Module:
     """Takes `module` out of training: no gradients, evaluation mode."""
     return module.requires_grad_(False).eval()
-
-
-def _require_parts(missing: list[str], parts: tuple[str, ...], where: Any) -> None:
-    from uniugg_core.errors import ErrorCode, UniuggError
-
-    lacking = [name for name in missing if name.startswith(parts)] if parts else []
-    if lacking:
-        raise UniuggError(
-            ErrorCode.CHECKPOINT_MISMATCH, f"{where} lacks {len(lacking)} tensors that this stage needs, e.g. {lacking[0]}"
-        )

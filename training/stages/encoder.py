@@ -18,7 +18,7 @@ from uniugg_core.models.decoder import ViewOutput
 from uniugg_core.models.encoder import EncoderOutput
 
 from ..augment import color_jitter
-from ..checkpoint import load_start, read_weights
+from ..checkpoint import load_start, read_start
 from ..config import TrainConfig
 from ..data.views import PairBatch
 from ..losses.matching import draw_correspondences, matching_loss, reciprocal_matches
@@ -51,7 +51,7 @@ class EncoderStage(Stage):
 
     def _load_teacher(self, folder: str) -> Vision:
         teacher = Vision(self.model_config, self.config.seed, spatial=False)
-        missing, _ = load_start(teacher, read_weights(folder), folder)
+        missing, _ = load_start(teacher, read_start(folder), folder)
         if missing:
             raise UniuggError(ErrorCode.CHECKPOINT_MISMATCH, f"teacher {folder} lacks {missing[0]} and {len(missing) - 1} more")
         return freeze(teacher)

@@ -38,7 +38,7 @@ class VAEStage(Stage):
     def __init__(self, config: TrainConfig) -> None:
         super().__init__(config)
         self.own = own = config.vae
-        if config.model.start is None:
+        if not config.model.start:
             raise UniuggError(ErrorCode.REQUEST_INVALID, "stage 2 needs model.start, a checkpoint or run of stage 1")
         self.model = Vision(self.model_config, config.seed, vae=True)
         self.start_from("encoder.", "spatial.")

@@ -71,7 +71,7 @@ class UnifiedStage(Stage):
     def __init__(self, config: TrainConfig) -> None:
         super().__init__(config)
         self.own = own = config.unified
-        if config.model.start is None:
+        if not config.model.start:
             raise UniuggError(ErrorCode.REQUEST_INVALID, "stage 3 needs model.start, a checkpoint or run of stage 2")
         self.tokenizer = SpatialTokenizer.shipped() if own.tokenizer is None else SpatialTokenizer(own.tokenizer)
         self.model = UniUGG.initialised(self.model_config, config.seed, self.tokenizer)
