@@ -39,15 +39,12 @@ class Motion:
         return Motion(*turned, round(self.right, 1), round(self.down, 1), round(self.forward, 1))
 
     def words(self) -> str:
-        """The motion as a command, e.g. "turn right 40 degrees, forward 0.5 m"; "stay" if there is none.
+        """The motion as a command, shifts before turns as in :meth:`matrix`; "stay" if there is none.
 
         >>> Motion(40.0, 0.0, 0.0, 0.0, 0.0, 0.5).words()
-        'turn right 40 degrees, forward 0.5 m'
+        'forward 0.5 m, turn right 40 degrees'
         """
         said = []
-        for value, (plus, minus) in ((self.yaw, ("turn right", "turn left")), (self.pitch, ("look up", "look down"))):
-            if round(abs(value)) > 0:
-                said.append(f"{plus if value > 0 else minus} {abs(value):.0f} degrees")
         for value, (plus, minus) in (
             (self.forward, ("forward", "backward")),
             (self.right, ("right", "left")),
@@ -55,6 +52,9 @@ class Motion:
         ):
             if abs(value) >= 0.05:
                 said.append(f"{plus if value > 0 else minus} {abs(value):.1f} m")
+        for value, (plus, minus) in ((self.yaw, ("turn right", "turn left")), (self.pitch, ("look up", "look down"))):
+            if round(abs(value)) > 0:
+                said.append(f"{plus if value > 0 else minus} {abs(value):.0f} degrees")
         return ", ".join(said) or "stay"
 
 
