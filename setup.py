@@ -23,7 +23,6 @@ CORE = [
     "numpy>=1.26",
     # The headless build: a bare machine has no libGL. Never install it beside opencv-python, they share a folder.
     "opencv-python-headless>=4.10,<6",
-    "trimesh>=4",
     "pillow>=10.1",
 ]
 
@@ -80,6 +79,7 @@ EXTRAS = {
         "pytest-timeout>=2",
         "pytest-xdist>=3",
         "ruff",
+        "trimesh>=4",
     ],
 }
 
@@ -130,6 +130,8 @@ setup(
         (f"share/{NAME}/launch", files("launch", "*.launch.py")),
         (f"share/{NAME}/config", files("config")),
         (f"share/{NAME}/rviz", files("rviz")),
+        (f"share/{NAME}/samples/real_rgbd", files("samples/real_rgbd")),
+        (f"share/{NAME}/samples/real_rgbd/bag", files("samples/real_rgbd/bag")),
         # What `ros2 run` and launch files start. These begin with `#!/usr/bin/env python3` and are copied as they are,
         # so they run under the Python of the active environment, not under the one that ran colcon.
         (f"lib/{NAME}", files("scripts")),

@@ -15,7 +15,6 @@ from uniugg_core.cameras import inverse_rigid, parse_motion
 from uniugg_core.errors import ErrorCode
 from uniugg_interfaces.srv import AskSpatial, Imagine
 from uniugg_ros.demo.client import DemoClient, pose_message
-from uniugg_ros.demo.command import RUN_NODE
 from uniugg_ros.demo.outcome import Outcome
 from uniugg_ros.demo.processes import Child, ros_environment
 from uniugg_ros.demo.recorded import read_pictures, sample_bag
@@ -38,7 +37,7 @@ def round_trip_rows(n: int) -> Iterator[Row]:
     profile = Path(__file__).resolve().parents[1] / "config" / "fastdds.xml"
     with tempfile.TemporaryDirectory() as folder:
         os.environ.update(ros_environment(Path(folder), 20 + os.getpid() % 80, profile))
-        node = Child("node", ["-c", RUN_NODE, "--ros-args", "-p", "model:=tiny"], Path(folder) / "node.log", {})
+        node = Child("node", ["-m", "uniugg_ros", "--ros-args", "-p", "model:=tiny"], Path(folder) / "node.log", {})
         rclpy.init(signal_handler_options=rclpy.SignalHandlerOptions.NO)
         client = DemoClient(lambda: node.alive)
         executor = SingleThreadedExecutor()

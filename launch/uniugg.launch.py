@@ -8,8 +8,8 @@ By default the node configures and activates itself. With ``autostart:=false`` a
     ros2 lifecycle set /uniugg configure && ros2 lifecycle set /uniugg activate
 """
 
-from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, SetEnvironmentVariable
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import LifecycleNode, Node
@@ -23,11 +23,11 @@ ARGUMENTS = (
     ("image", "image", "Topic of the camera's images; with image_transport:=compressed the name without /compressed."),
     ("camera_info", "camera_info", "Topic of the camera's calibration."),
     ("target_pose", "target_pose", "Topic of the poses to look from (geometry_msgs/PoseStamped, any TF frame)."),
-    ("image_transport", "raw", "raw or compressed."),
-    ("model", "", "Checkpoint folder or preset; empty: the model that ships."),
-    ("device", "cpu", "cpu, cuda, cuda:N, or auto."),
-    ("autostart", "true", "Whether the node configures and activates itself."),
-    ("params_file", ("config", "uniugg.yaml"), "Parameter file; the arguments given here win over it."),
+    ("params_file", ("config", "uniugg.yaml"), "Parameter file; the parameters given as arguments win over it."),
+    ("image_transport", "", "raw or compressed; empty: as in the parameter file."),
+    ("model", "", "Checkpoint folder or preset; empty: as in the parameter file."),
+    ("device", "", "cpu, cuda, cuda:N, or auto; empty: as in the parameter file."),
+    ("autostart", "", "Whether the node configures and activates itself; empty: as in the parameter file."),
     ("name", "uniugg", "Name of the node."),
     ("namespace", "", "Namespace of the node and of its relative topics."),
     ("use_sim_time", "false", "Take the time from /clock, as when a bag is played with --clock."),
@@ -46,6 +46,9 @@ ARGUMENTS = (
     ),
 )
 
+# Arguments that are parameters of the node, and their types.
+PARAMETERS = {"image_transport": str, "model": str, "device": str, "autostart": bool, "use_sim_time": bool}
+
 
 def generate_launch_description() -> LaunchDescription:
     """The arguments, the environment of the processes, the node and RViz."""
@@ -60,31 +63,7 @@ def generate_launch_description() -> LaunchDescription:
             SetEnvironmentVariable("FASTRTPS_DEFAULT_PROFILES_FILE", value["fastdds_profile"]),
             SetEnvironmentVariable("FASTDDS_DEFAULT_PROFILES_FILE", value["fastdds_profile"]),
             SetEnvironmentVariable("OMP_WAIT_POLICY", value["omp_wait_policy"]),
-            LifecycleNode(
-                package=PACKAGE,
-                executable="uniugg_node",
-                name=value["name"],
-                namespace=value["namespace"],
-                output="screen",
-                emulate_tty=True,
-                parameters=[
-                    value["params_file"],
-                    {
-                        "image_transport": ParameterValue(value["image_transport"], value_type=str),
-                        "model": ParameterValue(value["model"], value_type=str),
-                        "device": ParameterValue(value["device"], value_type=str),
-                        "autostart": ParameterValue(value["autostart"], value_type=bool),
-                        "use_sim_time": ParameterValue(value["use_sim_time"], value_type=bool),
-                    },
-                ],
-                remappings=[
-                    ("image", value["image"]),
-                    ("image/compressed", [value["image"], "/compressed"]),
-                    ("camera_info", value["camera_info"]),
-                    ("target_pose", value["target_pose"]),
-                ],
-                ros_arguments=["--log-level", value["log_level"]],
-            ),
+            OpaqueFunction(function=_node),
             Node(
                 package="rviz2",
                 executable="rviz2",
@@ -95,6 +74,34 @@ def generate_launch_description() -> LaunchDescription:
             ),
         ]
     )
+
+
+def _node(context: LaunchContext) -> "list[LifecycleNode]":
+    """The node. An argument left empty sets no parameter, for it would win over the parameter file."""
+    value = {name: LaunchConfiguration(name) for name, _, _ in ARGUMENTS}
+    given = {
+        name: ParameterValue(value[name], value_type=kind)
+        for name, kind in PARAMETERS.items()
+        if value[name].perform(context)
+    }
+    return [
+        LifecycleNode(
+            package=PACKAGE,
+            executable="uniugg_node",
+            name=value["name"],
+            namespace=value["namespace"],
+            output="screen",
+            emulate_tty=True,
+            parameters=[value["params_file"], given],
+            remappings=[
+                ("image", value["image"]),
+                ("image/compressed", [value["image"], "/compressed"]),
+                ("camera_info", value["camera_info"]),
+                ("target_pose", value["target_pose"]),
+            ],
+            ros_arguments=["--log-level", value["log_level"]],
+        )
+    ]
 
 
 def _default(default: "str | tuple[str, ...]") -> "str | PathJoinSubstitution":

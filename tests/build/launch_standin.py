@@ -10,8 +10,8 @@ from types import ModuleType
 from typing import Any
 
 CLASSES = {
-    "launch": ("LaunchDescription",),
-    "launch.actions": ("DeclareLaunchArgument", "SetEnvironmentVariable"),
+    "launch": ("LaunchContext", "LaunchDescription"),
+    "launch.actions": ("DeclareLaunchArgument", "OpaqueFunction", "SetEnvironmentVariable"),
     "launch.conditions": ("IfCondition",),
     "launch.substitutions": ("LaunchConfiguration", "PathJoinSubstitution"),
     "launch_ros": (),
@@ -28,6 +28,10 @@ class Recorded:
         self.kind = type(self).__name__
         self.args = args
         self.kwargs = kwargs
+
+    def perform(self, context: dict[str, str]) -> str:
+        """A launch argument's text, when the context is the arguments by name."""
+        return context[self.args[0]]
 
 
 def modules() -> dict[str, ModuleType]:

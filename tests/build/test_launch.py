@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import runpy
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from uniugg_ros.parameters import SPECS
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / "launch" / "uniugg.launch.py"
-DEVELOPED_WITH = {"use_sim_time"}  # parameters that rclpy itself declares
 
 
 @pytest.fixture
@@ -38,9 +38,21 @@ def defaults(arguments: dict[str, Recorded]) -> dict[str, str]:
 
 
 @pytest.fixture
-def node(description: list[Recorded]) -> dict[str, Any]:
-    (found,) = [entity for entity in description if entity.kind == "LifecycleNode"]
-    return found.kwargs
+def start(description: list[Recorded]) -> Callable[[dict[str, str]], dict[str, Any]]:
+    """What the node is started with, for given arguments."""
+    (opaque,) = [entity for entity in description if entity.kind == "OpaqueFunction"]
+
+    def started(arguments: dict[str, str]) -> dict[str, Any]:
+        (found,) = opaque.kwargs["function"](arguments)
+        assert found.kind == "LifecycleNode"
+        return found.kwargs
+
+    return started
+
+
+@pytest.fixture
+def node(start: Callable[[dict[str, str]], dict[str, Any]], defaults: dict[str, str]) -> dict[str, Any]:
+    return start(defaults)
 
 
 def test_every_argument_says_what_it_means(arguments: dict[str, Recorded]) -> None:
@@ -74,21 +86,21 @@ def test_a_camera_topic_reaches_both_image_transports(node: dict[str, Any], defa
     assert got["image/compressed"] == "/cam/image_raw/compressed"
 
 
-def test_parameters_set_by_arguments_are_declared_and_default_to_the_same(
-    node: dict[str, Any], defaults: dict[str, str]
-) -> None:
+def test_without_arguments_the_parameter_file_decides(node: dict[str, Any], defaults: dict[str, str]) -> None:
     file, values = node["parameters"]
     assert resolve(file, defaults, str(ROOT)) == str(ROOT / "config" / "uniugg.yaml")
-    assert len(values) > 3
-    for name, value in values.items():
-        kind = value.kwargs["value_type"]
-        text = resolve(value, defaults, str(ROOT))
-        given = text == "true" if kind is bool else kind(text)
-        if name in DEVELOPED_WITH:
-            continue
-        assert name in SPECS
-        assert SPECS[name].kind is kind
-        assert given == SPECS[name].default, name
+    assert set(values) == {"use_sim_time"}
+
+
+def test_arguments_win_over_the_parameter_file_and_are_declared(
+    start: Callable[[dict[str, str]], dict[str, Any]], defaults: dict[str, str]
+) -> None:
+    given = {"model": "tiny", "device": "auto", "image_transport": "compressed", "autostart": "false"}
+    _, values = start({**defaults, **given})["parameters"]
+    assert set(values) == {*given, "use_sim_time"}
+    for name in given:
+        assert SPECS[name].kind is values[name].kwargs["value_type"]
+        assert resolve(values[name], given, "") == given[name]
 
 
 def test_files_named_by_defaults_exist(defaults: dict[str, str]) -> None:
@@ -112,7 +124,11 @@ def test_the_profile_is_named_for_every_distribution(description: list[Recorded]
     }
 
 
-def test_every_argument_is_used(description: list[Recorded], arguments: dict[str, Recorded]) -> None:
+def test_every_argument_is_used(
+    description: list[Recorded],
+    arguments: dict[str, Recorded],
+    start: Callable[[dict[str, str]], dict[str, Any]],
+) -> None:
     used: set[str] = set()
 
     def visit(value: Any) -> None:
@@ -128,6 +144,7 @@ def test_every_argument_is_used(description: list[Recorded], arguments: dict[str
                 visit(part)
 
     visit(description)
+    visit(start({name: "true" for name in arguments}))
     assert used == set(arguments)
 
 

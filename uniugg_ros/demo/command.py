@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["configure", "run"]
 
 OURS = ("scenes", "pictures", "bag", "logs", "answers.txt", "result.json", "summary.md", "summary.html")
-RUN_NODE = "import sys; from uniugg_ros.node import main; sys.exit(main())"  # as the console script uniugg_node does
 SETTLE = 1.0  # seconds: subscribers match, first pictures arrive
 FIRST_DOMAIN, DOMAINS = 20, 80  # up to domain 101 the ports of DDS stay below those that Linux hands out by itself
 
@@ -124,7 +123,7 @@ class _Run:
         from .recorded import SAMPLE_TOPICS
 
         image = SAMPLE_TOPICS.image.removesuffix(names.COMPRESSED_SUFFIX)
-        arguments = ["-c", RUN_NODE, "--ros-args", "-r", f"{names.IMAGE}:={image}"]
+        arguments = ["-m", "uniugg_ros", "--ros-args", "-r", f"{names.IMAGE}:={image}"]
         arguments += ["-r", f"{names.CAMERA_INFO}:={SAMPLE_TOPICS.camera_info}", "-p", "image_transport:=compressed"]
         if self._args.model:
             arguments += ["-p", f"model:={self._args.model}"]
@@ -189,12 +188,13 @@ def _prepare(out: Path) -> None:
 
 def _set_environment(args: argparse.Namespace) -> None:
     """For this process, before DDS is loaded, and so for its children."""
+    from ..shares import share
     from .processes import ros_environment
 
     domain = args.domain
     if domain is None:
         domain = int(os.environ.get("ROS_DOMAIN_ID", FIRST_DOMAIN + os.getpid() % DOMAINS))
-    profile = Path(__file__).resolve().parents[2] / "config" / "fastdds.xml"
+    profile = share("config/fastdds.xml")
     os.environ.update(ros_environment((args.out / "logs").resolve(), domain, profile if profile.is_file() else None))
 
 

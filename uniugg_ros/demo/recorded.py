@@ -18,11 +18,12 @@ from uniugg_core.errors import ErrorCode, UniuggError
 from uniugg_core.images import decode_compressed, decode_raw, decode_raw_depth
 
 from ..frames import TransformBuffer
+from ..shares import share
 from .stamps import NANOSECONDS
 
 __all__ = ["SAMPLE_TOPICS", "BagTopics", "Picture", "read_pictures", "relative_pose", "sample_bag"]
 
-SAMPLE = Path("samples") / "real_rgbd" / "bag"
+SAMPLE = "samples/real_rgbd/bag"
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,13 @@ class Picture:
 
 
 def sample_bag() -> Path:
-    """The bag that comes with the source tree; ``UNIUGG_SAMPLE_BAG`` names another.
+    """The bag that comes with the package; ``UNIUGG_SAMPLE_BAG`` names another.
 
     Raises:
-        UniuggError: IMAGE_MISSING if it is not there, as in an installation without the source tree.
+        UniuggError: IMAGE_MISSING if it is not there.
     """
     named = os.environ.get("UNIUGG_SAMPLE_BAG")
-    bag = Path(named) if named else Path(__file__).resolve().parents[2] / SAMPLE
+    bag = Path(named) if named else share(SAMPLE)
     if not (bag / "metadata.yaml").is_file():
         raise UniuggError(ErrorCode.IMAGE_MISSING, f"there is no bag at {bag}; name one with --bag")
     return bag
