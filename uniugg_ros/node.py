@@ -272,3 +272,9 @@ def main(args: list[str] | None = None) -> int:
     from .process import run
 
     return run(UniuggNode, args)
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.exit(main())

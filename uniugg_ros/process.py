@@ -13,9 +13,11 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 import rclpy
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.logging import get_logger
+from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from . import names
@@ -23,7 +25,7 @@ from . import names
 if TYPE_CHECKING:
     from .node import UniuggNode
 
-__all__ = ["run"]
+__all__ = ["release_entities", "run"]
 
 SWITCH = 0.001  # seconds after which a thread in Python code lets the others go on; Python's default is five times that
 PATIENCE = 1.2  # seconds for the model to reach its next step
@@ -79,7 +81,22 @@ def _spin(executor: SingleThreadedExecutor, node: UniuggNode, stop: threading.Ev
         except Exception:  # noqa: BLE001  for instance a client that went away before its answer; the others stay
             if not stop.is_set():
                 node.get_logger().error(f"a callback failed:\n{traceback.format_exc()}")
+                release_entities(node)
     stop.set()
+
+
+def release_entities(node: Node) -> None:
+    """Lets every subscription, service and timer of `node` be served again after an exception came out of the executor.
+
+    rclpy marks what it is about to serve; if taking the message itself fails, the mark stays and the entity, and with
+    it its whole exclusive group, would be silent for ever. Only for executors of one thread that is not in a callback.
+    """
+    for entity in (*node.subscriptions, *node.services, *node.clients, *node.timers, *node.guards, *node.waitables):
+        entity._executor_event = False
+        group = entity.callback_group
+        if isinstance(group, MutuallyExclusiveCallbackGroup):
+            with group._lock:
+                group._active_entity = None
 
 
 def _stop_on_signals(stop: threading.Event) -> None:

@@ -6,7 +6,6 @@ import contextlib
 
 import pytest
 import rclpy
-
 from node_harness import NodeProcess, Talker
 
 
@@ -23,13 +22,15 @@ def launch(tmp_path_factory):
     folder = tmp_path_factory.mktemp("nodes")
     with contextlib.ExitStack() as stack:
 
-        def start(*parameters, active=True, **options):
+        def start(*parameters, active=True, answers=True, **options):
             process = NodeProcess(folder, *parameters, **options)
             stack.callback(_end, process)
-            talker = Talker(process.namespace)
+            talker = Talker(process)
             stack.callback(talker.close)
             if active:
                 talker.wait_until_active()
+            elif answers:
+                talker.wait_until_heard()
             return process, talker
 
         yield start

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped, TransformStamped
-from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import SetParameters
 from rclpy.action import ActionClient
@@ -82,9 +82,11 @@ class NodeProcess:
 
 
 class Talker:
-    """A client of a node in `namespace`, spinning on its own thread."""
+    """A client of a node, spinning on its own thread."""
 
-    def __init__(self, namespace):
+    def __init__(self, process):
+        namespace = process.namespace
+        self.process = process
         self.node = Node("talker", namespace=namespace)
         self.namespace = namespace
         self.executor = SingleThreadedExecutor()
@@ -187,22 +189,20 @@ class Talker:
         """One value of the node's diagnostics, as text."""
         return next((item.value for item in self.health(**options)[part].values if item.key == key), None)
 
-    @staticmethod
-    def until(condition, timeout=10.0):
+    def until(self, condition, timeout=10.0):
         """Waits until something is so."""
         end = time.monotonic() + timeout
         while not condition():
-            assert time.monotonic() < end, f"not so within {timeout} s"
+            assert time.monotonic() < end, f"not so within {timeout} s; the node says:\n{self.process.text[-2000:]}"
             time.sleep(0.01)
 
     # --- calling -----------------------------------------------------------------------------------------------------
 
-    @staticmethod
-    def wait(future, timeout=20.0):
+    def wait(self, future, timeout=20.0):
         """The result of an rclpy future that the talker's thread completes."""
         ended = threading.Event()
         future.add_done_callback(lambda _: ended.set())
-        assert ended.wait(timeout), f"no reply in {timeout} s"
+        assert ended.wait(timeout), f"no reply in {timeout} s; the node says:\n{self.process.text[-2000:]}"
         return future.result()
 
     def call(self, client, request, timeout=20.0):
@@ -216,10 +216,24 @@ class Talker:
 
     def wait_until_active(self, timeout=60.0):
         """Waits for the node to load its model."""
+        self.wait_until_heard(timeout)
+        self.until(lambda: self.label() == "active", timeout)
+
+    def wait_until_heard(self, timeout=60.0):
+        """Waits until the node answers.
+
+        Not every first answer arrives: DDS may know the service before the service knows who asks.
+        """
         end = time.monotonic() + timeout
-        while self.call(self.state, GetState.Request(), timeout).current_state.id != State.PRIMARY_STATE_ACTIVE:
-            assert time.monotonic() < end, f"not active after {timeout} s"
-            time.sleep(0.02)
+        while time.monotonic() < end:
+            if self.state.wait_for_service(1.0):
+                until_retry = time.monotonic() + 1.0
+                reply = self.state.call_async(GetState.Request())
+                while not reply.done() and time.monotonic() < end and until_retry > time.monotonic():
+                    time.sleep(0.01)
+                if reply.done():
+                    return
+        raise AssertionError(f"no word from the node in {timeout} s; it says:\n{self.process.text[-2000:]}")
 
     def transition(self, name):
         """Asks for a transition; returns whether it succeeded."""
@@ -270,7 +284,7 @@ class Talker:
         end = time.monotonic() + 20
         publisher.publish(message)
         while int(self.value(part, "received", new=True)) <= before:
-            assert time.monotonic() < end, f"the node does not hear {part}"
+            assert time.monotonic() < end, f"the node does not hear {part}; it says:\n{self.process.text[-2000:]}"
             publisher.publish(message)
 
     def until_known(self, frame):

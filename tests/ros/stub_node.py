@@ -1,6 +1,6 @@
 """A pipeline that answers at once with known numbers, in place of the model; and a node process that uses it.
 
-``python tests/ros/stub_node.py --ros-args ...`` is ``uniugg_node`` with this model. The environment variables ``STUB_STEP``
+``python tests/ros/stub_node.py --ros-args ...`` is ``uniugg_node`` with this model. The variables ``STUB_STEP``
 (seconds a step takes) and ``STUB_LONG_STEP`` (seconds of the first step) make it slow.
 """
 
