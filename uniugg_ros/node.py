@@ -13,7 +13,6 @@ from geometry_msgs.msg import PoseStamped
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType, JumpThreshold
 from rclpy.duration import Duration
-from rclpy.event_handler import SubscriptionEventCallbacks
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from uniugg_core.errors import ErrorCode, UniuggError
@@ -32,6 +31,11 @@ from .sessions import SessionStore
 from .tasks import Host, PoseTask
 from .tf import make_frames
 from .worker import Job, Priority, Worker, coded
+
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import SubscriptionEventCallbacks
 
 __all__ = ["UniuggNode", "main"]
 

@@ -24,7 +24,7 @@ class ParameterServer:
     """Declares every parameter on `node` and keeps :attr:`settings` current.
 
     Args:
-        node: `busy` is asked whether parameters of the model can change now.
+        node: has no parameters of ours yet.
 
     Raises:
         ValueError: a value from the command line or a parameter file is not taken, or (unless strict_parameters is
@@ -52,7 +52,9 @@ class ParameterServer:
         )
         self.settings = Settings.checked(values)
         node.add_on_set_parameters_callback(self._check)
-        node.add_post_set_parameters_callback(self._apply)
+        self._applies_late = hasattr(node, "add_post_set_parameters_callback")  # not in Humble
+        if self._applies_late:
+            node.add_post_set_parameters_callback(self._apply)
 
     def lock_model(self, locked: bool) -> None:
         """While locked, parameters that take effect with the next activation cannot be changed."""
@@ -70,6 +72,8 @@ class ParameterServer:
                 reason = f"{spec.name} can only be set at the start of the node"
             if reason is not None:
                 return SetParametersResult(successful=False, reason=reason)
+        if not self._applies_late:
+            self._apply(changes)
         return SetParametersResult(successful=True)
 
     def _apply(self, changes: list[Parameter]) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import pytest
 from node_harness import FRAME, REAL, pose
+from rclpy.parameter import Parameter
 
 from uniugg_core.errors import ErrorCode
 from uniugg_interfaces.srv import AskSpatial, Imagine
+from uniugg_ros.node import UniuggNode
 
 
 def code(talker):
@@ -112,19 +115,25 @@ def test_cycles_and_requests_at_the_same_time(launch):
 
 
 @pytest.mark.parametrize(
-    ("parameters", "words"),
+    ("name", "value", "words"),
     [
-        (("samples:=0",), "samples is 0, expected 1 to 32"),
-        (("timeout:=.nan",), "timeout is nan"),
-        (("dtype:=int3",), "dtype is 'int3'"),
-        (("modle:=x",), "there is no parameter 'modle', did you mean 'model'"),
-        (("queue_size:=many",), "expected int"),
+        ("samples", 0, "samples is 0, expected 1 to 32"),
+        ("timeout", math.nan, "timeout is nan"),
+        ("dtype", "int3", "dtype is 'int3'"),
+        ("queue_size", "many", "expected int"),
+        ("modle", "x", "there is no parameter 'modle', did you mean 'model'"),
     ],
 )
-def test_bad_parameters_end_the_start_with_a_reason(launch, parameters, words):
-    process, _ = launch(*parameters, active=False, answers=False)
+def test_bad_parameters_refuse_the_start_with_a_reason(name, value, words):
+    with pytest.raises(ValueError, match="(?s).*") as caught:
+        UniuggNode(parameter_overrides=[Parameter(name, value=value)])
+    assert words in str(caught.value)
+
+
+def test_a_refused_start_is_one_line_and_an_exit_code(launch):
+    process, _ = launch("samples:=0", active=False, answers=False)
     assert process.process.wait(20) == 2
-    assert words in process.text
+    assert "cannot start: samples is 0, expected 1 to 32" in process.text
     assert "Traceback" not in process.text
 
 
@@ -136,18 +145,21 @@ def test_unknown_parameters_only_warn_if_told_so(launch, tmp_path):
     assert "did you mean 'model'" in talker.health()["model"].message
 
 
-@pytest.mark.parametrize(
-    ("make", "expected"),
-    [
-        (lambda folder: folder / "nowhere", ErrorCode.CHECKPOINT_MISSING),
-        (lambda folder: folder, ErrorCode.CHECKPOINT_MISSING),
-        (lambda folder: (folder / "config.json").write_text("{") and folder, ErrorCode.CHECKPOINT_INVALID),
-    ],
-)
-def test_a_wrong_checkpoint_on_the_real_node(launch, tmp_path, make, expected):
-    process, talker = launch(f"model:={make(tmp_path)}", entry=REAL, active=False)
+def test_wrong_checkpoints_on_the_real_node(launch, tmp_path):
+    process, talker = launch(f"model:={tmp_path / 'nowhere'}", entry=REAL, active=False)
     talker.until(lambda: "configure failed" in process.text, 30)
+    assert code(talker) == ErrorCode.CHECKPOINT_MISSING
+    assert talker.parameter(model=str(tmp_path)) == ""
+    assert not talker.transition("configure")
+    assert code(talker) == ErrorCode.CHECKPOINT_MISSING  # an empty folder
+    (tmp_path / "config.json").write_text("{")
+    assert not talker.transition("configure")
     assert talker.label() == "unconfigured"
-    assert code(talker) == expected
-    code_, seconds = process.stop()
-    assert code_ == 0 and seconds < 2
+    assert code(talker) == ErrorCode.CHECKPOINT_INVALID
+    (tmp_path / "config.json").write_text("{}")
+    assert talker.transition("configure")
+    assert not talker.transition("activate")  # there are no weights beside it
+    assert talker.label() == "inactive"
+    assert code(talker) // 100 == 6
+    exit_code, seconds = process.stop()
+    assert exit_code == 0 and seconds < 2
