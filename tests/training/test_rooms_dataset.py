@@ -127,7 +127,7 @@ class TestPairs:
         config = RoomsConfig(size=32, curriculum=400, easiest=0.1)
         dataset = RoomsDataset(config, "train", seed=0)
         assert dataset.difficulty(0) == pytest.approx(0.1)
-        assert dataset.difficulty(25) == pytest.approx(0.55)
+        assert dataset.difficulty(20) == pytest.approx(0.55)
         assert dataset.difficulty(1000) == 1.0
         easy, hard = config.at(0.1), config.at(1.0)
         assert hard is config
@@ -139,7 +139,7 @@ class TestPairs:
             moves = [dataset.pair(i).target_from_reference[2, 2] for room in rooms for i in (room,)]
             return np.mean(np.arccos(np.clip(moves, -1, 1)))
 
-        late = [8 * config.interleave * 2 + k for k in range(16)]
+        late = [config.pairs * config.interleave * 2 + k for k in range(16)]
         assert turned(range(16)) < turned(late)
 
     def test_classes_follow_instances(self, dataset):

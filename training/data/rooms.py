@@ -48,8 +48,8 @@ class RoomsConfig:
     """What the rooms and the pairs are like. Ranges are (least, most), drawn evenly."""
 
     size: int = 112  # side of the square pictures in pixels
-    views: int = 10  # views of a room; more of them cost less each
-    pairs: int = 8  # pairs of a room
+    views: int = 12  # views of a room; more of them cost less each
+    pairs: int = 10  # pairs of a room
     interleave: int = 64  # rooms dealt in turns: so many samples in a row come from different rooms. Each is rendered
     # once if this is a multiple of batch size x workers x processes, else more often; they stay in memory that long
     clutter: tuple[float, float] = (0.0, 1.0)  # 0: the bare programme of a room, 1: things everywhere

@@ -7,14 +7,11 @@ from collections.abc import Callable
 from random import Random
 
 from . import decor, fixtures, seating, storage, tables
-from .parts import Item
-from .plan import Placed, Placer, Plan, Rect
+from .habits import FULL, Habits
+from .plan import Placer, Plan, Rect
 from .style import Style
 
 __all__ = ["KINDS", "furnish"]
-
-FACE_BACK = math.pi  # yaw of a thing that looks at the one it stands in front of
-FULL = 0.5  # of the floor: beyond it no more furniture, a robot has to drive here
 
 
 def furnish(plan: Plan, kind: str, clutter: float, rng: Random) -> Placer:
@@ -38,12 +35,8 @@ def furnish(plan: Plan, kind: str, clutter: float, rng: Random) -> Placer:
     return work.place
 
 
-class _Furnisher:
+class _Furnisher(Habits):
     """One room in the making; a method a habit."""
-
-    def __init__(self, place: Placer, style: Style, clutter: float, rng: Random) -> None:
-        self.place, self.style, self.clutter, self.rng = place, style, clutter, rng
-        self.scarce = place.plan.area < 9.0
 
     # -- the building -------------------------------------------------------------------------------------------
 
@@ -105,18 +98,18 @@ class _Furnisher:
         rng, place = self.rng, self.place
         sofa = place.against_wall(seating.sofa(rng, self.style), tries=25)
         if sofa >= 0:
-            self._sit_around(sofa)
-            self._cushions(sofa, rng.randint(0, 3))
-        stand = place.against_wall(storage.cabinet(rng, self.style), walls=self._opposite(sofa), tries=15)
+            self.sit_around(sofa)
+            self.cushions(sofa, rng.randint(0, 3))
+        stand = place.against_wall(storage.cabinet(rng, self.style), walls=self.opposite(sofa), tries=15)
         if stand >= 0 and (rng.random() < 0.8):
             place.on_top(stand, tables.tv(rng, self.style))
         for _ in range(rng.choice((0, 1, 1, 2))):
             chair = place.against_wall(seating.armchair(rng, self.style), corner=rng.random() < 0.5)
             if chair >= 0:
-                self._cushions(chair, rng.choice((0, 0, 1)))
-        self._maybe(0.7, storage.shelf, fill=True)
-        self._maybe(0.6, decor.floor_lamp, corner=True)
-        self._maybe(0.6, decor.plant, corner=True)
+                self.cushions(chair, rng.choice((0, 0, 1)))
+        self.maybe(0.7, storage.shelf, fill=True)
+        self.maybe(0.6, decor.floor_lamp, corner=True)
+        self.maybe(0.6, decor.plant, corner=True)
 
     def bedroom(self) -> None:
         """Bed with nightstands, wardrobe, and a place to work."""
@@ -134,33 +127,33 @@ class _Furnisher:
                 if stand >= 0:
                     if rng.random() < 0.7:
                         place.on_top(stand, decor.table_lamp(rng, self.style))
-                    self._things(stand, 1)
-            self._rug_at(base, 0.3)
-        self._maybe(0.85, storage.wardrobe)
+                    self.things(stand, 1)
+            self.rug_at(base, 0.3)
+        self.maybe(0.85, storage.wardrobe)
         if rng.random() < 0.5:
-            self._workplace()
-        self._maybe(0.4, storage.cabinet, fill=True)
-        self._maybe(0.3, seating.armchair)
+            self.workplace()
+        self.maybe(0.4, storage.cabinet, fill=True)
+        self.maybe(0.3, seating.armchair)
 
     def office(self) -> None:
         """Desks with chairs and screens, shelves, a bin."""
         rng = self.rng
         for _ in range(1 if self.scarce else rng.choice((1, 2, 2, 3))):
-            self._workplace()
+            self.workplace()
         for _ in range(rng.choice((1, 1, 2))):
-            self._maybe(0.9, storage.shelf, fill=True)
-        self._maybe(0.7, storage.cabinet, fill=True)
-        self._maybe(0.8, storage.bin_)
-        self._maybe(0.6, decor.plant, corner=True)
+            self.maybe(0.9, storage.shelf, fill=True)
+        self.maybe(0.7, storage.cabinet, fill=True)
+        self.maybe(0.8, storage.bin_)
+        self.maybe(0.6, decor.plant, corner=True)
 
     def dining_room(self) -> None:
         """A table with chairs in the middle, a sideboard."""
         rng = self.rng
-        self._dining(rng.uniform(0.35, 0.65), rng.uniform(0.35, 0.65))
-        self._maybe(0.8, storage.cabinet, fill=True)
-        self._maybe(0.5, storage.shelf, fill=True)
-        self._maybe(0.5, decor.plant, corner=True)
-        self._maybe(0.4, decor.floor_lamp, corner=True)
+        self.dining(rng.uniform(0.35, 0.65), rng.uniform(0.35, 0.65))
+        self.maybe(0.8, storage.cabinet, fill=True)
+        self.maybe(0.5, storage.shelf, fill=True)
+        self.maybe(0.5, decor.plant, corner=True)
+        self.maybe(0.4, decor.floor_lamp, corner=True)
 
     def kitchen(self) -> None:
         """A row of cabinets, a fridge, a table with chairs or stools."""
@@ -173,201 +166,21 @@ class _Furnisher:
             counter = storage.cabinet(model, self.style)
             index = place.against_wall(counter, walls=(wall,))
             if index >= 0:
-                self._things(index, rng.randint(0, 3))
+                self.things(index, rng.randint(0, 3))
         place.against_wall(storage.fridge(rng, self.style), corner=rng.random() < 0.6, tries=20)
-        self._dining(rng.uniform(0.3, 0.7), rng.uniform(0.3, 0.7), stools=rng.random() < 0.4)
-        self._maybe(0.8, storage.bin_)
+        self.dining(rng.uniform(0.3, 0.7), rng.uniform(0.3, 0.7), stools=rng.random() < 0.4)
+        self.maybe(0.8, storage.bin_)
 
     def storeroom(self) -> None:
         """Shelves, boxes in stacks, things in the way."""
         rng = self.rng
         for _ in range(rng.choice((1, 2, 3))):
-            self._maybe(1.0, storage.shelf, fill=True)
+            self.maybe(1.0, storage.shelf, fill=True)
         for _ in range(rng.randint(2, 6)):
-            self._boxes()
-        self._maybe(0.6, storage.suitcase)
-        self._maybe(0.5, storage.wardrobe)
-        self._maybe(0.5, tables.desk, fill=True)
-
-    # -- groups -------------------------------------------------------------------------------------------------
-
-    def _workplace(self) -> int:
-        """A desk at a wall with a chair and screens."""
-        rng, place = self.rng, self.place
-        desk = place.against_wall(tables.desk(rng, self.style), tries=15)
-        if desk < 0:
-            return -1
-        chair = seating.chair(rng, self.style)
-        place.beside(
-            desk,
-            chair,
-            1,
-            rng.uniform(0.0, 0.25),
-            shift=rng.uniform(-0.15, 0.15),
-            facing=FACE_BACK + rng.uniform(-0.35, 0.35),
-        )
-        if rng.random() < 0.75:
-            for _ in range(rng.choice((1, 1, 2))):
-                place.on_top(desk, tables.monitor(rng, self.style), yaw=rng.uniform(-0.15, 0.15))
-        else:
-            place.on_top(desk, tables.laptop(rng, self.style), yaw=rng.uniform(-0.15, 0.15))
-        if rng.random() < 0.4:
-            place.on_top(desk, decor.table_lamp(rng, self.style))
-        self._things(desk, rng.randint(0, 1 + round(3 * self.clutter)))
-        return desk
-
-    def _dining(self, fx: float, fy: float, *, stools: bool = False) -> None:
-        """A table somewhere in the middle and seats of one model around it."""
-        rng, place = self.rng, self.place
-        top = tables.table(rng, self.style)
-        yaw = rng.choice((0.0, 0.5 * math.pi))
-        table = -1
-        for _ in range(12):
-            table = place.stand(
-                top, fx * place.plan.width, fy * place.plan.depth, yaw, margin=0.1 if self.scarce else 0.45
-            )
-            if table >= 0:
-                break
-            fx, fy = rng.uniform(0.2, 0.8), rng.uniform(0.2, 0.8)
-        if table < 0:
-            table = place.against_wall(top)
-            if table < 0:
-                return
-        model = Random(rng.random())
-        state = model.getstate()
-        places = [(side, 0.0) for side in range(4)]
-        if top.size[0] > 1.5:
-            places = [(0, 0.0), (2, 0.0)] + [(side, x * top.size[0]) for side in (1, 3) for x in (-0.2, 0.2)]
-        for side, shift in places:
-            if rng.random() < 0.85:
-                model.setstate(state)
-                seat = seating.stool(model, self.style) if stools else seating.chair(model, self.style)
-                toward = (0.5 * math.pi, FACE_BACK, -0.5 * math.pi, 0.0)[side]
-                place.beside(
-                    table, seat, side, rng.uniform(0.03, 0.3), shift=shift, facing=toward + rng.uniform(-0.2, 0.2)
-                )
-        if rng.random() < 0.3:
-            self._rug_at(place.placed[table], 0.5)
-        self._things(table, rng.randint(0, 2 + round(4 * self.clutter)))
-
-    def _sit_around(self, sofa: int) -> None:
-        """Coffee table before the sofa, perhaps a rug under it."""
-        rng, place = self.rng, self.place
-        base = place.placed[sofa]
-        if rng.random() < 0.85:
-            table = place.beside(
-                sofa, tables.coffee_table(rng, self.style), 1, rng.uniform(0.3, 0.5), shift=rng.uniform(-0.2, 0.2)
-            )
-            if table >= 0:
-                self._things(table, rng.randint(0, 1 + round(3 * self.clutter)))
-        if rng.random() < 0.7:
-            nx, ny = -math.sin(base.yaw), math.cos(base.yaw)
-            reach = 0.5 * base.item.size[1] + 0.6
-            self._rug(
-                base.x + reach * nx,
-                base.y + reach * ny,
-                base.yaw,
-                base.item.size[0] * rng.uniform(0.8, 1.1),
-                rng.uniform(1.2, 1.7),
-            )
-
-    def _rug_at(self, base: Placed, chance: float) -> None:
-        if self.rng.random() < chance:
-            wide, deep = base.item.size[0] + self.rng.uniform(0.8, 1.4), base.item.size[1] + self.rng.uniform(0.6, 1.2)
-            self._rug(base.x, base.y, base.yaw, wide, deep)
-
-    def _rug(self, x: float, y: float, yaw: float, width: float, depth: float) -> None:
-        """A rug, shrunk and moved so that it lies inside the room; furniture may stand on it."""
-        plan = self.place.plan
-        item = decor.rug(self.rng, self.style, min(width, plan.width - 0.6), min(depth, plan.depth - 0.6))
-        c, s = abs(math.cos(yaw)), abs(math.sin(yaw))
-        w, d = 0.5 * (c * item.size[0] + s * item.size[1]), 0.5 * (s * item.size[0] + c * item.size[1])
-        x = min(max(x, w + 0.05), plan.width - w - 0.05)
-        y = min(max(y, d + 0.05), plan.depth - d - 0.05)
-        if plan.contains(Rect(x - w, y - d, x + w, y + d)):
-            self.place.put(item, x, y, 0.0, yaw)
-
-    def _boxes(self) -> None:
-        """One box, or a stack of two or three."""
-        rng, place = self.rng, self.place
-        base = storage.box(rng, self.style)
-        index = place.against_wall(base) if rng.random() < 0.6 else place.anywhere(base)
-        while index >= 0 and rng.random() < 0.45:
-            index = place.on_top(index, storage.box(rng, self.style), yaw=rng.uniform(-0.3, 0.3))
-
-    def _cushions(self, index: int, count: int) -> None:
-        """Cushions at the back of a sofa."""
-        base = self.place.placed[index]
-        surface = base.item.surfaces[0]
-        for _ in range(count):
-            cushion = seating.cushion(self.rng, self.style)
-            half = 0.5 * cushion.size[0]
-            u = self.rng.uniform(surface.x0 + half, surface.x1 - half)
-            v = surface.y0 + 0.5 * cushion.size[1]
-            others = self.place._on_surface.setdefault((index, 0), [])
-            rect = Rect(u - half, v - 0.1, u + half, v + 0.1)
-            if not any(rect.overlaps(other) for other in others):
-                others.append(rect)
-                c, s = math.cos(base.yaw), math.sin(base.yaw)
-                self.place.put(cushion, base.x + c * u - s * v, base.y + s * u + c * v, surface.z, base.yaw, on=index)
-
-    def _things(self, index: int, count: int) -> None:
-        """Small things on top of something."""
-        rng = self.rng
-        for _ in range(count):
-            make = rng.choices(
-                (
-                    decor.vase,
-                    decor.bottle,
-                    storage.book_stack,
-                    decor.small_plant,
-                    storage.box,
-                    decor.ball,
-                    tables.laptop,
-                ),
-                (3, 3, 3, 2, 1, 1, 1),
-            )[0]
-            self.place.on_top(index, make(rng, self.style), yaw=rng.uniform(-0.6, 0.6))
-
-    def _fill_shelf(self, index: int) -> None:
-        """Books and small things on the boards."""
-        rng, base = self.rng, self.place.placed[index]
-        share = 0.35 + 0.55 * self.clutter
-        for level, surface in enumerate(base.item.surfaces):
-            if rng.random() > share:
-                continue
-            if rng.random() < 0.6:
-                width = rng.uniform(0.4, 0.85) * (surface.x1 - surface.x0)
-                row = storage.book_row(rng, self.style, width, min(0.3, surface.clearance))
-                self.place.on_top(index, row, level=level)
-            for _ in range(rng.choice((0, 1, 1, 2))):
-                make = rng.choice(
-                    (decor.vase, decor.bottle, storage.book_stack, decor.small_plant, decor.ball, storage.box)
-                )
-                self.place.on_top(index, make(rng, self.style), level=level)
-
-    # -- helpers ------------------------------------------------------------------------------------------------
-
-    def _maybe(
-        self, chance: float, make: Callable[[Random, Style], Item], *, corner: bool = False, fill: bool = False
-    ) -> int:
-        """With some chance stands a thing at a wall, and things on it."""
-        if self.rng.random() > chance or self.place.fill > FULL:
-            return -1
-        index = self.place.against_wall(make(self.rng, self.style), corner=corner)
-        if index >= 0 and fill:
-            if self.place.placed[index].item.name == "shelf":
-                self._fill_shelf(index)
-            else:
-                self._things(index, self.rng.randint(0, 1 + round(3 * self.clutter)))
-        return index
-
-    def _opposite(self, index: int) -> tuple[int, ...]:
-        """Walls that the placed thing looks at."""
-        if index < 0:
-            return ()
-        yaw = self.place.placed[index].yaw
-        return tuple(k for k, wall in enumerate(self.place.plan.walls) if math.cos(wall.yaw - yaw) < -0.9)
+            self.boxes()
+        self.maybe(0.6, storage.suitcase)
+        self.maybe(0.5, storage.wardrobe)
+        self.maybe(0.5, tables.desk, fill=True)
 
     def extras(self) -> None:
         """What makes a room lived in, the more the more clutter."""
@@ -377,7 +190,7 @@ class _Furnisher:
                 break
             kind = rng.choices(("wall", "corner", "floor", "boxes"), (4, 2, 3, 2))[0]
             if kind == "boxes":
-                self._boxes()
+                self.boxes()
             elif kind == "floor":
                 make = rng.choice(
                     (
@@ -407,9 +220,9 @@ class _Furnisher:
                         tables.desk,
                     )
                 )
-                self._maybe(1.0, make, fill=True)
+                self.maybe(1.0, make, fill=True)
         if rng.random() < 0.3:
-            self._rug(
+            self.rug(
                 rng.uniform(0.3, 0.7) * place.plan.width,
                 rng.uniform(0.3, 0.7) * place.plan.depth,
                 0.0,

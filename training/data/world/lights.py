@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from random import Random
 
 import numpy as np
@@ -94,17 +95,22 @@ def occlusion(plan: Plan, solids: Primitives) -> np.ndarray:
         columns = (x > plan.cut.x0) & (x < plan.cut.x1)
         filled[:, rows[:, None] & columns[None, :]] = 1.0
     for axis in range(3):
-        radius = max(1, round(0.24 * VOLUME[axis] / size[axis]))
-        for _ in range(2):
-            filled = _blurred(filled, axis, radius)
+        cells = VOLUME[axis]
+        spread, wall = _blur(cells, max(1, round(0.24 * cells / size[axis])))
+        shape = [1, 1, 1]
+        shape[axis] = cells
+        filled = np.moveaxis(np.tensordot(spread, filled, (1, axis)), 0, axis) + wall.reshape(shape)
     return np.round(filled * 255).astype(np.uint8)
 
 
-def _blurred(volume: np.ndarray, axis: int, radius: int) -> np.ndarray:
-    """Running mean over 2 radius + 1 voxels; everything outside the room is solid."""
-    count = volume.shape[axis]
-    pad = [(0, 0)] * 3
-    pad[axis] = (radius + 1, radius)
-    total = np.cumsum(np.pad(volume, pad, constant_values=1.0), axis=axis, dtype=np.float32)
-    upper = np.take(total, range(2 * radius + 1, 2 * radius + 1 + count), axis)
-    return (upper - np.take(total, range(count), axis)) / (2 * radius + 1)
+@lru_cache(maxsize=64)
+def _blur(cells: int, radius: int) -> tuple[np.ndarray, np.ndarray]:
+    """Twice a running mean over 2 radius + 1 cells: matrix (cells, cells) and what the solid outside adds (cells,)."""
+    wide = cells + 4 * radius
+    distance = np.abs(np.arange(wide)[:, None] - np.arange(wide)[None])
+    once = (distance <= radius) / (2 * radius + 1)
+    inside = slice(2 * radius, 2 * radius + cells)
+    twice = (once @ once)[inside].astype(np.float32)
+    outside = np.ones(wide, np.float32)
+    outside[inside] = 0.0
+    return twice[:, inside], twice @ outside

@@ -50,8 +50,9 @@ class Material(NamedTuple):
 
 
 def shade(colour: Colour, factor: float) -> Colour:
-    """The colour made darker (factor < 1) or lighter (> 1), clipped to [0, 1]."""
-    return tuple(min(1.0, max(0.0, channel * factor)) for channel in colour)  # type: ignore[return-value]
+    """The colour made darker (factor < 1) or lighter (> 1), at most 1."""
+    red, green, blue = colour
+    return min(1.0, red * factor), min(1.0, green * factor), min(1.0, blue * factor)
 
 
 def darker(surface: Material, factor: float = 0.7) -> Material:
@@ -61,10 +62,9 @@ def darker(surface: Material, factor: float = 0.7) -> Material:
 
 def named(rng: Random, name: str, spread: float = 0.04) -> Colour:
     """A colour that people would call `name`, a little different every time."""
-    tone = 1.0 + rng.uniform(-0.12, 0.12)
-    return tuple(  # type: ignore[return-value]
-        min(1.0, max(0.0, channel * tone + rng.uniform(-spread, spread))) for channel in COLOURS[name]
-    )
+    tone, around, twice = 0.88 + 0.24 * rng.random(), rng.random, 2 * spread
+    red, green, blue = (channel * tone - spread + twice * around() for channel in COLOURS[name])
+    return min(1.0, max(0.0, red)), min(1.0, max(0.0, green)), min(1.0, max(0.0, blue))
 
 
 def material(colour: Colour, pattern: str = "plain", repeat: float = 0.5, contrast: float = 0.72) -> Material:

@@ -111,16 +111,12 @@ class Parts:
 
     def item(self, name: str, colour: str, surfaces: tuple[Surface, ...] = ()) -> Item:
         """Closes the object: measures its tight box and moves it over the origin."""
-        low, high = [math.inf] * 3, [-math.inf] * 3
-        for part in self._parts:
-            for axis, reach in enumerate(extent(part)):
-                low[axis] = min(low[axis], part.center[axis] - reach)
-                high[axis] = max(high[axis], part.center[axis] + reach)
+        reach = [extent(part) for part in self._parts]
+        middles = [part.center for part in self._parts]
+        low = [min([m[axis] - r[axis] for m, r in zip(middles, reach)]) for axis in range(3)]
+        high = [max([m[axis] + r[axis] for m, r in zip(middles, reach)]) for axis in range(3)]
         dx, dy, dz = -0.5 * (low[0] + high[0]), -0.5 * (low[1] + high[1]), -low[2]
-        parts = tuple(
-            part._replace(center=(part.center[0] + dx, part.center[1] + dy, part.center[2] + dz))
-            for part in self._parts
-        )
+        parts = tuple([Part(k, (x + dx, y + dy, z + dz), *rest) for k, (x, y, z), *rest in self._parts])
         moved = tuple(Surface(s.x0 + dx, s.y0 + dy, s.x1 + dx, s.y1 + dy, s.z + dz, s.clearance) for s in surfaces)
         return Item(name, colour, parts, (high[0] - low[0], high[1] - low[1], high[2] - low[2]), moved)
 

@@ -235,38 +235,38 @@ class Placer:
         return self.stand(item, base.x + x, base.y + y, base.yaw + facing, ignore=same, margin=0.0)
 
     def on_top(self, index: int, item: Item, *, level: int | None = None, yaw: float = 0.0, tries: int = 5) -> int:
-        """Stands `item` on a surface of a placed one, with `yaw` added to that one's yaw."""
-        base = self.placed[index]
-        count = len(base.item.surfaces)
+        """Stands `item` somewhere on a surface of a placed one, with `yaw` added to that one's yaw."""
+        count = len(self.placed[index].item.surfaces)
         for _ in range(tries if count else 0):
             number = self.rng.randrange(count) if level is None else level
-            surface = base.item.surfaces[number]
-            c, s = abs(math.cos(yaw)), abs(math.sin(yaw))
-            w = 0.5 * (c * item.size[0] + s * item.size[1])
-            d = 0.5 * (s * item.size[0] + c * item.size[1])
-            top = base.z + surface.z + item.size[2]
-            if (
-                item.size[2] > surface.clearance
-                or top > self.plan.height - 0.05
-                or 2 * w > surface.x1 - surface.x0
-                or 2 * d > surface.y1 - surface.y0
-            ):
+            surface = self.placed[index].item.surfaces[number]
+            half = footprint(item, 0.0, 0.0, yaw)
+            if 2 * half.x1 > surface.x1 - surface.x0 or 2 * half.y1 > surface.y1 - surface.y0:
                 continue
-            u = self.rng.uniform(surface.x0 + w, surface.x1 - w)
-            v = self.rng.uniform(surface.y0 + d, surface.y1 - d)
-            rect = Rect(u - w, v - d, u + w, v + d)
-            others = self._on_surface.setdefault((index, number), [])
-            if any(rect.overlaps(other) for other in others):
-                continue
-            others.append(rect.grown(0.01))
-            x, y = turned_by(base.yaw, u, v)
-            place = footprint(item, base.x + x, base.y + y, base.yaw + yaw)
-            if self._meets(place, base.z + surface.z, top, self._hung):
-                others.pop()
-                continue
-            self._standing.append((place, base.z + surface.z, top))
-            return self.put(item, base.x + x, base.y + y, base.z + surface.z, base.yaw + yaw, on=index)
+            u = self.rng.uniform(surface.x0 + half.x1, surface.x1 - half.x1)
+            v = self.rng.uniform(surface.y0 + half.y1, surface.y1 - half.y1)
+            found = self.set_down(index, item, number, u, v, yaw)
+            if found >= 0:
+                return found
         return -1
+
+    def set_down(self, index: int, item: Item, level: int, u: float, v: float, yaw: float = 0.0) -> int:
+        """Stands `item` at (u, v) of surface number `level` of a placed one, if nothing is in the way."""
+        base = self.placed[index]
+        surface = base.item.surfaces[level]
+        bottom = base.z + surface.z
+        top = bottom + item.size[2]
+        taken = self._on_surface.setdefault((index, level), [])
+        rect = footprint(item, u, v, yaw)
+        if item.size[2] > surface.clearance or top > self.plan.height - 0.05 or any(rect.overlaps(r) for r in taken):
+            return -1
+        x, y = turned_by(base.yaw, u, v)
+        place = footprint(item, base.x + x, base.y + y, base.yaw + yaw)
+        if self._meets(place, bottom, top, self._hung):
+            return -1
+        taken.append(rect.grown(0.01))
+        self._standing.append((place, bottom, top))
+        return self.put(item, base.x + x, base.y + y, bottom, base.yaw + yaw, on=index)
 
 
 def footprint(item: Item, x: float, y: float, yaw: float) -> Rect:
