@@ -156,6 +156,13 @@ class TestPairs:
         assert np.median(np.abs(a.depth - b.depth)) < 1e-4
         assert np.abs(a.image.astype(int) - b.image.astype(int)).mean() < 3
 
+    def test_rooms_cast_together_are_the_rooms_cast_alone(self):
+        config = RoomsConfig(size=24, views=4, pairs=2, renderer="torch", interleave=4)
+        together, alone = (RoomsDataset(config, "train", seed=1) for _ in range(2))
+        batch = together.batch("pair", [0, 1, 2])
+        for b in range(3):
+            equal({name: tensor[b : b + 1] for name, tensor in batch.items()}, alone.batch("pair", [b]))
+
     def test_questions_come_with_their_pair(self, dataset):
         batch = dataset.batch("question", [1, 2])
         assert len(batch["questions"]) == 2 and all(isinstance(q, Question) for q in batch["questions"])

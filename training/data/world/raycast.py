@@ -151,7 +151,7 @@ def _rays(k: torch.Tensor, pose: torch.Tensor, height: int, width: int) -> torch
     y = (v - k[..., 1, 2, None, None]) / k[..., 1, 1, None, None]
     x = (u - k[..., 0, 2, None, None] - k[..., 0, 1, None, None] * y) / k[..., 0, 0, None, None]
     camera = torch.stack([x, y, torch.ones_like(x)], -1)
-    return torch.einsum("rvij,rvhwj->rvhwi", pose[..., :3, :3], camera)
+    return _turned(pose[:, :, None, None, :3, :3], camera)
 
 
 def _trace(
@@ -179,8 +179,8 @@ def _trace(
             primitive = listed[tiles, n]
             valid = touched[tiles, primitive]
             matrix = rooms.unit_from_world[room, primitive]
-            o = torch.einsum("bij,bj->bi", matrix[..., :3], origin) + matrix[..., 3]
-            d = torch.einsum("bij,btj->bti", matrix[..., :3], direction)
+            o = _turned(matrix, origin) + matrix[..., 3]
+            d = _turned(matrix[:, None], direction)
             t = meet(o, d, rooms.kind[room, primitive], rooms.taper[room, primitive])
             closer = (t < near) & valid[:, None]
             near = torch.where(closer, t, near)
@@ -192,10 +192,10 @@ def _cones_touch(rooms: RoomBatch, room_of: torch.Tensor, eye: torch.Tensor, ray
     """(B, P): whether a tile's cone of rays meets a primitive's bounding sphere (conservative)."""
     unit = torch.nn.functional.normalize(rays, dim=-1)
     axis = torch.nn.functional.normalize(unit.mean(1), dim=-1)
-    spread = torch.einsum("bti,bi->bt", unit, axis).amin(1).clamp(-1, 1).acos() + 1e-3
+    spread = (unit * axis[:, None]).sum(-1).amin(1).clamp(-1, 1).acos() + 1e-3
     away = rooms.world_from_unit[..., 3][room_of] - eye[:, None]
     distance = away.norm(dim=-1).clamp_min(1e-6)
-    angle = (torch.einsum("bpi,bi->bp", away, axis) / distance).clamp(-1, 1).acos()
+    angle = ((away * axis[:, None]).sum(-1) / distance).clamp(-1, 1).acos()
     radius = rooms.radius[room_of]
     reach = (radius / distance).clamp(max=1.0).asin()
     return (angle <= spread[:, None] + reach) | (distance <= radius)
@@ -267,10 +267,10 @@ def _coloured(
     origin = by_room(eye[:, None].expand(-1, per_tile, -1))
     point = origin + t[..., None] * by_room(rays)
     matrix, back = rooms.unit_from_world[row, chosen], rooms.world_from_unit[row, chosen]
-    unit = torch.einsum("rnij,rnj->rni", matrix[..., :3], point) + matrix[..., 3]
+    unit = _turned(matrix, point) + matrix[..., 3]
     kind, half = rooms.kind[row, chosen], rooms.half[row, chosen]
     normal, uv = _normal_and_map(unit, kind, half, rooms.taper[row, chosen])
-    normal = torch.einsum("rnij,rnj->rni", back[..., :3], normal / half**2)
+    normal = _turned(back, normal / half**2)
     look = rooms.look[row, chosen]
     surface = Surface(
         point=point,
@@ -320,3 +320,12 @@ def _normal_and_map(
     normal = torch.where((kind == 2)[..., None], unit, tube_normal)
     normal = torch.where((kind == _BOX)[..., None], box_normal * half, normal)  # divided by half^2 later
     return normal, torch.where((kind == _BOX)[..., None], box_map, curved_map)
+
+
+def _turned(matrix: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
+    """The first three columns of `matrix` (..., 3, 3 or 4) times `vector` (..., 3).
+
+    Written out, because a matrix product may run in TF32 on a GPU and in another order for another batch.
+    """
+    x, y, z = vector.unbind(-1)
+    return torch.stack([matrix[..., i, 0] * x + matrix[..., i, 1] * y + matrix[..., i, 2] * z for i in range(3)], -1)
