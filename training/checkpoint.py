@@ -2,7 +2,7 @@
 
     OUT/train.json                      the settings
     OUT/metrics.jsonl                   the curve
-    OUT/checkpoints/step-00000500/      model.safetensors, config.json, optimizer.safetensors, ema.safetensors, progress.json
+    OUT/checkpoints/step-00000500/      model, optimizer and ema .safetensors, config.json, progress.json
     OUT/checkpoints/best.json           which of them validated best
 
 A checkpoint is written into a hidden folder, flushed to the disk, and renamed: a kill at any moment, or a full disk,

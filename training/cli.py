@@ -29,7 +29,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the run")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in DIR, if there is one")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting, e.g. --set optimizer.lr=1e-4"
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="change a setting, e.g. --set optimizer.lr=1e-4",
     )
     parser.add_argument("--quiet", action="store_true", help="no progress lines")
 

@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
-import types
-import typing
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from uniugg_core.config import ModelConfig, preset
-from uniugg_core.errors import ErrorCode, UniuggError
+
+from .typed import build, merged, parse_change, read_nested, refuse
 
 __all__ = [
     "DataConfig",
@@ -53,12 +49,12 @@ class ModelChoice:
         Raises:
             UniuggError: CHECKPOINT_MISSING (no such preset) or CHECKPOINT_INVALID (unknown field, wrong type).
         """
-        return ModelConfig.from_dict(_merged(preset(self.preset).to_dict(), self.change))
+        return ModelConfig.from_dict(merged(preset(self.preset).to_dict(), self.change))
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where samples come from. Sample i of a split is a pure function of (source, seed, i), so a resumed run is exact."""
+    """Where samples come from: sample i of a split is a pure function of (source, seed, i)."""
 
     source: str = "rooms"  # name in the registry of training.data
     path: str | None = None  # folder of recorded data, for sources that read one
@@ -223,9 +219,9 @@ class TrainConfig:
         Raises:
             UniuggError: REQUEST_INVALID, naming the file, the field and what was expected.
         """
-        data = _read(Path(path))
+        data = read_nested(Path(path))
         for change in changes:
-            data = _merged(data, _parse_change(change))
+            data = merged(data, parse_change(change))
         return cls.from_dict(data)
 
     @classmethod
@@ -235,7 +231,7 @@ class TrainConfig:
         Raises:
             UniuggError: REQUEST_INVALID for an unknown field or a value of the wrong type.
         """
-        return _build(cls, data, "config")
+        return build(cls, data, "config")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain nested values, ready for JSON."""
@@ -246,89 +242,6 @@ class TrainConfig:
         Path(path).write_text(json.dumps(self.to_dict(), indent=2) + "\n")
 
 
-# --- reading ----------------------------------------------------------------------------------------------------------
-
-
-def _refuse(message: str) -> UniuggError:
-    return UniuggError(ErrorCode.REQUEST_INVALID, message)
-
-
 def _require(good: bool, name: str, value: Any, wanted: str) -> None:
     if not good:
-        raise _refuse(f"config.{name} is {value!r}, expected {wanted}")
-
-
-def _read(path: Path, chain: tuple[Path, ...] = ()) -> dict[str, Any]:
-    if path.resolve() in chain:
-        raise _refuse(f"{path}: `base` leads back to itself")
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise _refuse(f"{path} is no training configuration: {error}") from error
-    if not isinstance(data, dict):
-        raise _refuse(f"{path} holds a {type(data).__name__}, expected named settings")
-    base = data.pop("base", None)
-    if base is None:
-        return data
-    return _merged(_read(path.parent / str(base), (*chain, path.resolve())), data)
-
-
-def _parse_change(text: str) -> dict[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise _refuse(f"--set {text!r}: expected NAME=VALUE, e.g. optimizer.lr=1e-4")
-    try:
-        nested: Any = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise _refuse(f"--set {text!r}: {error}") from error
-    for part in reversed(name.split(".")):
-        nested = {part: nested}
-    return nested
-
-
-def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    result = dict(below)
-    for name, value in above.items():
-        both = isinstance(value, dict) and isinstance(result.get(name), dict)
-        result[name] = _merged(result[name], value) if both else value
-    return result
-
-
-def _build(cls: type, data: Any, where: str) -> Any:
-    if not isinstance(data, dict):
-        raise _refuse(f"{where} is {data!r}, expected named settings")
-    hints = typing.get_type_hints(cls)
-    unknown = sorted(set(map(str, data)) - set(hints))
-    if unknown:
-        raise _refuse(f"{where} has no setting {unknown[0]!r}; there are {sorted(hints)}")
-    return cls(**{name: _convert(hints[name], value, f"{where}.{name}") for name, value in data.items()})
-
-
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if dataclasses.is_dataclass(hint):
-        return _build(hint, value, where)
-    if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in inner:
-            return None
-        return _convert(next(kind for kind in inner if kind is not type(None)), value, where)
-    if origin is tuple and inner == (str, ...) and isinstance(value, str):
-        return (value,)
-    if origin is tuple and isinstance(value, (list, tuple)):
-        kinds = [inner[0]] * len(value) if inner[-1] is Ellipsis else list(inner)
-        if len(kinds) != len(value):
-            raise _refuse(f"{where} has {len(value)} entries, expected {len(kinds)}")
-        return tuple(_convert(kind, item, f"{where}[{i}]") for i, (kind, item) in enumerate(zip(kinds, value)))
-    if origin is dict and isinstance(value, dict):
-        return {str(key): item if inner[1] is Any else _convert(inner[1], item, f"{where}.{key}") for key, item in value.items()}
-    if hint is float and not isinstance(value, bool):
-        # YAML 1.1 reads 1e-4, without a dot, as text
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            number = math.nan
-        if math.isfinite(number):
-            return number
-    elif hint in (int, bool, str) and type(value) is hint:
-        return value
-    raise _refuse(f"{where} is {value!r}, expected {getattr(hint, '__name__', hint)}")
+        raise refuse(f"config.{name} is {value!r}, expected {wanted}")

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import math
-import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import TextIO
 
 import numpy as np
@@ -29,6 +26,7 @@ from uniugg_core.errors import ErrorCode, UniuggError
 
 from . import checkpoint as files
 from .config import TrainConfig
+from .interruptions import StopSignal, out_of_memory
 from .optim import Average, build_optimizer, learning_rate, set_learning_rate, trained_parameters
 from .report import Reporter, Window, environment, measure_flops, peak_flops
 from .stages.base import Stage
@@ -91,7 +89,7 @@ class Trainer:
         self._work = self._busy = 0.0  # FLOP and seconds since the last line of the curve
         self._busy_samples = 0
         self._saved: int | None = None  # step of the last checkpoint this process wrote
-        self._signal: str | None = None
+        self.stop = StopSignal()
 
     def run(self, *, resume: bool = False) -> Outcome:
         """Trains to the configured number of steps, or until SIGINT or SIGTERM.
@@ -100,18 +98,19 @@ class Trainer:
             resume: go on from the last checkpoint in the folder, if there is one.
 
         Raises:
-            UniuggError: REQUEST_INVALID (nothing to train, or the folder holds a run and `resume` is False), NON_FINITE,
-                OUT_OF_MEMORY, CHECKPOINT_*, INTERNAL (disk full). Checkpoints that were complete stay in every case.
+            UniuggError: REQUEST_INVALID (nothing to train, or the folder holds a run and `resume` is False),
+                NON_FINITE, OUT_OF_MEMORY, CHECKPOINT_*, INTERNAL (disk full). Checkpoints that were complete stay in
+                every case.
         """
         self._prepare(resume)
         try:
-            with self._signals():
+            with self.stop.listening():
                 metrics = self._train()
         except (MemoryError, RuntimeError) as error:
-            raise self._explained(error) from error
+            raise out_of_memory(error, self._where()) or error from error
         finally:
             self.reporter.close()
-        return Outcome(self.progress.step, self._signal, self.checkpoints.last(), metrics)
+        return Outcome(self.progress.step, self.stop.name, self.checkpoints.last(), metrics)
 
     # --- before the first step ---
 
@@ -146,7 +145,8 @@ class Trainer:
         count = sum(parameter.numel() for parameter in self.parameters.values())
         facts = ", ".join(f"{name} {value}" for name, value in environment().items())
         self.reporter.say(
-            f"{self.config.stage}: {count / 1e6:.2f} M parameters learn, step {self.progress.step} of {run.steps}; {facts}"
+            f"{self.config.stage}: {count / 1e6:.2f} M parameters learn, "
+            f"step {self.progress.step} of {run.steps}; {facts}"
         )
         for note in stage.notes:
             self.reporter.say(note)
@@ -162,7 +162,8 @@ class Trainer:
         missing, left = files.load_start(self.stage.model, files.read_weights(folder, files.WEIGHTS), str(folder))
         if missing or left:
             raise UniuggError(
-                ErrorCode.CHECKPOINT_MISMATCH, f"{folder} is of another model: missing {missing[:3]}, left over {left[:3]}"
+                ErrorCode.CHECKPOINT_MISMATCH,
+                f"{folder} is of another model: missing {missing[:3]}, left over {left[:3]}",
             )
         names = {parameter: name for name, parameter in self.parameters.items()}
         files.load_optimizer(optimizer, names, files.read_weights(folder, files.OPTIMIZER))
@@ -180,7 +181,7 @@ class Trainer:
             self._source("train"), self.stage.kinds(), progress.batches, progress.samples, self.config.data.workers
         )
         self.wrapped.train()
-        while progress.step < run.steps and not self._stop_asked():
+        while progress.step < run.steps and not self.stop.asked(self.accelerator):
             self._step(batches)
             step, last = progress.step, progress.step == run.steps
             if step % run.log_every == 0 or last:
@@ -197,9 +198,9 @@ class Trainer:
             if last and self.accelerator.is_main_process:
                 with self.average.applied():
                     self.stage.export(self.out / "model")
-        if self._signal is not None and progress.step < run.steps:
+        if self.stop.name is not None and progress.step < run.steps:
             self._save()
-            self.reporter.say(f"stopped by {self._signal} after step {progress.step}; --resume goes on from here")
+            self.reporter.say(f"stopped by {self.stop.name} after step {progress.step}; --resume goes on from here")
         return metrics
 
     def _step(self, batches: Iterator[Batch]) -> None:
@@ -245,15 +246,19 @@ class Trainer:
             # figures may be undefined in a batch (no valid pixel); what is minimised and its gradient may not
             fatal = [text for text in bad if text.split(" ")[0].split("/")[-1] in ("loss", "gradient")]
             if fatal:
-                last = self.checkpoints.last()
-                kept = f"{last.name} is kept" if last else "there is no checkpoint yet"
                 raise UniuggError(
                     ErrorCode.NON_FINITE,
-                    f"after step {self.progress.step}, near sample {self.progress.samples}: {', '.join(bad)}; {kept}. "
-                    "A lower optimizer.lr, optimizer.clip=1 or run.precision=fp32 may help",
+                    f"{', '.join(bad)} {self._where()}. A lower optimizer.lr, optimizer.clip=1 or run.precision=fp32 "
+                    "may help",
                 )
             self.window.add(numbers)
         self._unread.clear()
+
+    def _where(self) -> str:
+        last = self.checkpoints.last()
+        kept = f"{last.name} is kept" if last else "there is no checkpoint yet"
+        size = self.config.run.batch_size
+        return f"after step {self.progress.step}, near sample {self.progress.samples}, run.batch_size={size}; {kept}"
 
     def _measure(self, batch: Batch, position: tuple[int, ...]) -> float:
         """FLOPs of a micro-batch with its backward pass; leaves no trace."""
@@ -294,7 +299,9 @@ class Trainer:
         facts = {"lr": learning_rate(step - 1, run.steps, self.config.optimizer), "samples_per_s": speed}
         if mfu is not None:
             facts["mfu"] = mfu
-        self.reporter.line(step, "train", {**means, **facts}, samples=self.progress.samples, seconds=self.progress.seconds)
+        self.reporter.line(
+            step, "train", {**means, **facts}, samples=self.progress.samples, seconds=self.progress.seconds
+        )
         shown = [value for name, value in means.items() if name.split("/")[-1] == "loss"]
         self.reporter.progress(step, sum(shown) / max(len(shown), 1), speed, left, mfu)
         self._work, self._busy, self._busy_samples = 0.0, 0.0, 0
@@ -323,7 +330,8 @@ class Trainer:
                 batches = self._open(source, {kind: 1.0}, 0, 0, workers=0)
                 for number in range(count):
                     figures = self.stage.validate(
-                        self._on_device(next(batches)), self._randomness((_VALIDATION, number, self.accelerator.process_index))
+                        self._on_device(next(batches)),
+                        self._randomness((_VALIDATION, number, self.accelerator.process_index)),
                     )
                     window.add({name: float(value) for name, value in figures.items()})
         self.stage.train()
@@ -393,45 +401,3 @@ class Trainer:
     def _on_device(self, batch: Batch) -> Batch:
         device = self.accelerator.device
         return {n: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for n, v in batch.items()}
-
-    # --- ends that were not planned ---
-
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        """SIGINT and SIGTERM end the run after the current step; a second one ends it at once."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def note(number: int, _: FrameType | None) -> None:
-            if self._signal is not None:
-                raise KeyboardInterrupt
-            self._signal = signal.Signals(number).name
-
-        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _stop_asked(self) -> bool:
-        if self.accelerator.num_processes > 1:  # all processes must stop after the same step
-            flag = torch.tensor(float(self._signal is not None), device=self.accelerator.device)
-            if self.accelerator.reduce(flag, "sum").item() and self._signal is None:
-                self._signal = "a signal to another process"
-        return self._signal is not None
-
-    def _explained(self, error: BaseException) -> BaseException:
-        """Running out of memory as a coded error that says what to change; anything else as it is."""
-        text = str(error)
-        memory = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in text
-        if not memory:
-            return error
-        last = self.checkpoints.last()
-        kept = f"{last.name} is kept" if last else "there is no checkpoint yet"
-        return UniuggError(
-            ErrorCode.OUT_OF_MEMORY,
-            f"no memory for step {self.progress.step} with run.batch_size={self.config.run.batch_size}; {kept}. Halve "
-            "run.batch_size and double run.accumulate",
-        )

@@ -93,7 +93,9 @@ class Average:
     def __init__(self, parameters: Mapping[str, nn.Parameter], config: EmaConfig) -> None:
         self.decay = config.decay
         self._live = {
-            name: parameter for name, parameter in parameters.items() if config.decay and name.startswith(config.prefixes)
+            name: parameter
+            for name, parameter in parameters.items()
+            if config.decay and name.startswith(config.prefixes)
         }
         if config.decay and not self._live:
             raise UniuggError(ErrorCode.REQUEST_INVALID, f"ema.prefixes {config.prefixes} match no trained parameter")

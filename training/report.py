@@ -1,4 +1,4 @@
-"""What a run says: a progress line, ``metrics.jsonl``, TensorBoard when it is installed, and how busy the machine is."""
+"""What a run says: a progress line, ``metrics.jsonl``, TensorBoard if it is installed, and how busy the machine is."""
 
 from __future__ import annotations
 
@@ -64,7 +64,14 @@ class Reporter:
     """
 
     def __init__(
-        self, out: Path, *, steps: int, stream: TextIO | None, tensorboard: bool, start_step: int = 0, active: bool = True
+        self,
+        out: Path,
+        *,
+        steps: int,
+        stream: TextIO | None,
+        tensorboard: bool,
+        start_step: int = 0,
+        active: bool = True,
     ) -> None:
         self._active, self._steps, self._stream = active, steps, stream
         self._terminal = bool(stream is not None and stream.isatty())
@@ -104,8 +111,8 @@ class Reporter:
             return
         busy = f"  {100 * mfu:.0f} % of peak" if mfu else ""
         text = (
-            f"step {step}/{self._steps} ({100 * step / self._steps:.0f} %)  loss {loss:.4f}  {speed:.1f} samples/s{busy}"
-            f"  {_duration(remaining)} left"
+            f"step {step}/{self._steps} ({100 * step / self._steps:.0f} %)  loss {loss:.4f}  "
+            f"{speed:.1f} samples/s{busy}  {_duration(remaining)} left"
         )
         self._stream.write(f"\r\x1b[K{text}" if self._terminal else f"{text}\n")
         self._stream.flush()

@@ -45,7 +45,9 @@ def open_source(data: DataConfig, model: ModelConfig, split: str) -> Source:
         UniuggError: REQUEST_INVALID if there is none of that name, or it refuses its options.
     """
     if data.source not in SOURCES:
-        raise UniuggError(ErrorCode.REQUEST_INVALID, f"data.source is {data.source!r}, expected one of {sorted(SOURCES)}")
+        raise UniuggError(
+            ErrorCode.REQUEST_INVALID, f"data.source is {data.source!r}, expected one of {sorted(SOURCES)}"
+        )
     return SOURCES[data.source](data, model, split)
 
 

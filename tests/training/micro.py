@@ -86,5 +86,7 @@ def micro(stage: str, *, start: Path | None = None, run: dict[str, Any] | None =
 def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     merged = dict(below)
     for name, value in above.items():
-        merged[name] = _merge(merged[name], value) if isinstance(value, dict) and isinstance(merged.get(name), dict) else value
+        merged[name] = (
+            _merge(merged[name], value) if isinstance(value, dict) and isinstance(merged.get(name), dict) else value
+        )
     return merged

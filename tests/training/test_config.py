@@ -40,7 +40,9 @@ def test_yaml_numbers_without_a_dot(tmp_path: Path) -> None:
 
 def test_changes_from_the_command_line(tmp_path: Path) -> None:
     path = write(tmp_path / "a.yaml", "run: {steps: 5}\nmodel: {change: {encoder: {depth: 3}}}")
-    config = TrainConfig.load(path, ["optimizer.lr=3e-4", "run.steps=7", "model.change.encoder.heads=8", "model.start=runs/x"])
+    config = TrainConfig.load(
+        path, ["optimizer.lr=3e-4", "run.steps=7", "model.change.encoder.heads=8", "model.start=runs/x"]
+    )
     assert (config.optimizer.lr, config.run.steps, config.model.start) == (3e-4, 7, ("runs/x",))
     assert config.model.change == {"encoder": {"depth": 3, "heads": 8}}
     assert (config.model.resolve().encoder.depth, config.model.resolve().encoder.heads) == (3, 8)

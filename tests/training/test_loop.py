@@ -20,7 +20,6 @@ from training import checkpoint as files
 from training.loop import Trainer, step_generator
 from uniugg_core.errors import ErrorCode, UniuggError
 
-
 ROOT = Path(__file__).resolve().parents[2]
 TIMES = ("seconds", "samples_per_s", "mfu")  # what may differ between equal runs
 
@@ -97,7 +96,14 @@ class TestResume:
         steps = 400
         reference, killed = tmp_path / "reference", tmp_path / "killed"
         train(reference, steps=steps)
-        command = [sys.executable, str(ROOT / "tests/training/trivial_stage.py"), str(killed), str(steps), "--pause", "0.005"]
+        command = [
+            sys.executable,
+            str(ROOT / "tests/training/trivial_stage.py"),
+            str(killed),
+            str(steps),
+            "--pause",
+            "0.005",
+        ]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
         begin = time.monotonic()
@@ -165,7 +171,7 @@ class TestEnds:
             raise error
 
         stage.forward = explode
-        with pytest.raises(UniuggError, match="batch_size") as caught:
+        with pytest.raises(UniuggError, match="Halve run.batch_size") as caught:
             Trainer(stage, config, tmp_path, log=None).run()
         assert caught.value.code == ErrorCode.OUT_OF_MEMORY
 

@@ -43,7 +43,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Teacher, stage 1, stage 2 and stage 3, one after the other."""
     root, pictures = tmp_path_factory.mktemp("runs"), {"pictures_every": 3}
     train(micro("teacher", run=pictures), root / "teacher")
-    train(micro("encoder", start=root / "teacher", encoder={"teacher": str(root / "teacher")}, run=pictures), root / "encoder")
+    train(
+        micro("encoder", start=root / "teacher", encoder={"teacher": str(root / "teacher")}, run=pictures),
+        root / "encoder",
+    )
     train(micro("vae", start=root / "encoder", run=pictures), root / "vae")
     average = {"decay": 0.9, "prefixes": ["denoiser."]}
     train(micro("unified", start=root / "vae", ema=average, run=pictures), root / "unified")
@@ -62,7 +65,11 @@ class TestChain:
         assert list((runs / name / "pictures").glob("*.png"))
 
     def test_teacher_alone_has_class_heads(self, runs: Path) -> None:
-        assert {name.split(".")[0] for name in files.read_start(runs / "teacher")} == {"encoder", "token_head", "scene_head"}
+        assert {name.split(".")[0] for name in files.read_start(runs / "teacher")} == {
+            "encoder",
+            "token_head",
+            "scene_head",
+        }
         assert {name.split(".")[0] for name in files.read_start(runs / "encoder")} == {"encoder", "spatial"}
 
     def test_stage_1_trains_encoder_and_decoder(self, runs: Path) -> None:
@@ -139,7 +146,9 @@ class TestEncoderStage:
         assert all(any(name.startswith(part) for part in unused) for name in blind), blind
 
     def test_symmetric_loss_ignores_the_order(self) -> None:
-        stage = build_stage(micro("encoder", encoder={"matching_weight": 0.0, "student_cpe": False}, data={"jitter": [0, 0, 0, 0]}))
+        stage = build_stage(
+            micro("encoder", encoder={"matching_weight": 0.0, "student_cpe": False}, data={"jitter": [0, 0, 0, 0]})
+        )
         batch = stage.source("train").batch("pair", range(2))
         from training.data.views import PairBatch
 
@@ -202,7 +211,11 @@ class TestOtherStages:
     @pytest.mark.parametrize("change", [{"denoiser": {"kind": "regress"}}, {"vae": {"enabled": False}}])
     def test_ablations_d_train(self, runs: Path, tmp_path: Path, change: dict) -> None:
         config = micro(
-            "unified", start=runs / "vae", model=change, unified={"generation_share": 1.0, "spatial_weight": 1.0}, run={"steps": 2}
+            "unified",
+            start=runs / "vae",
+            model=change,
+            unified={"generation_share": 1.0, "spatial_weight": 1.0},
+            run={"steps": 2},
         )
         _, outcome = train(config, tmp_path)
         assert np.isfinite(outcome.metrics["error_second"])

@@ -1,6 +1,6 @@
 """The smallest stage that trains: a line through noisy points. Run as a program it is a run that can be killed.
 
-    python tests/training/trivial_stage.py OUT STEPS [--resume] [--pause SECONDS]
+python tests/training/trivial_stage.py OUT STEPS [--resume] [--pause SECONDS]
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ Shape letters: B batch, H W pixels.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 __all__ = ["appearance_loss", "ssim"]

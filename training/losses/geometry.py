@@ -53,8 +53,8 @@ def pointmap_loss(
 ) -> PointmapLoss:
     """Distance between pointmaps in units of the scene's scale, weighted by the predicted confidence.
 
-    Metric pairs divide prediction and truth by the truth's scale; others each by its own, so that only the shape counts.
-    The loss is the mean over a view's valid pixels, summed over views. Views without a valid pixel count nothing.
+    Metric pairs divide prediction and truth by the truth's scale; others each by its own, so that only the shape
+    counts. The loss is the mean over a view's valid pixels, summed over views. A view without any counts nothing.
 
     Args:
         predicted_BVHW3: predicted points of all views in the first camera's frame, metres.
@@ -76,7 +76,9 @@ def pointmap_loss(
 
     difference = divide(predicted_BVHW3, scale_B) - divide(target_BVHW3, true_scale_B)
     # the norm's gradient at zero is NaN; a masked pixel must not bring it in
-    error_BVHW = torch.where(valid_BVHW, (difference.square().sum(-1) + 1e-12).sqrt(), torch.zeros_like(confidence_BVHW))
+    error_BVHW = torch.where(
+        valid_BVHW, (difference.square().sum(-1) + 1e-12).sqrt(), torch.zeros_like(confidence_BVHW)
+    )
     weighted_BVHW = confidence_weighted(error_BVHW, confidence_BVHW, alpha=alpha) * valid_BVHW
     count_V = valid_BVHW.sum(dim=(0, 2, 3)).clamp(min=1)
     return PointmapLoss(

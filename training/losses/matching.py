@@ -1,4 +1,4 @@
-"""Pixel matching by InfoNCE over true correspondences (MASt3R, ECCV 2024, eq. 7-9; weights of the released UniUGG trainer).
+"""Pixel matching by InfoNCE over true correspondences (MASt3R, ECCV 2024, eq. 7-9; weights of UniUGG's trainer).
 
 Shape letters: B batch, H W pixels, K correspondences (rows), C descriptor channels.
 """

@@ -1,4 +1,4 @@
-"""The stages of training: ``teacher`` (for `tiny`), ``encoder``, ``vae`` and ``unified``; each is a :class:`base.Stage`.
+"""The stages of training: ``teacher`` (for `tiny`), ``encoder``, ``vae``, ``unified``; each is a :class:`base.Stage`.
 
 The classes are imported when a stage is built, so that listing them costs nothing.
 """

@@ -75,7 +75,7 @@ class Stage(nn.Module):
         """After the last step, before the last checkpoint."""
 
     def export(self, out: Path) -> None:
-        """Writes what the run made for use, under the averaged weights, after the last step; most stages have nothing."""
+        """After the last step, under the averaged weights: writes what is ready for use; most stages have nothing."""
 
     # --- given ---
 
@@ -95,7 +95,8 @@ class Stage(nn.Module):
         lacking = [name for name in missing if parts and name.startswith(parts)]
         if lacking:
             raise UniuggError(
-                ErrorCode.CHECKPOINT_MISMATCH, f"{where} lacks {len(lacking)} tensors that this stage needs, e.g. {lacking[0]}"
+                ErrorCode.CHECKPOINT_MISMATCH,
+                f"{where} lacks {len(lacking)} tensors that this stage needs, e.g. {lacking[0]}",
             )
         taken = len(tensors) - len(left)
         self.notes.append(f"started from {where}: {taken} tensors taken, {len(missing)} fresh, {len(left)} unused")

@@ -53,7 +53,9 @@ class EncoderStage(Stage):
         teacher = Vision(self.model_config, self.config.seed, spatial=False)
         missing, _ = load_start(teacher, read_start(folder), folder)
         if missing:
-            raise UniuggError(ErrorCode.CHECKPOINT_MISMATCH, f"teacher {folder} lacks {missing[0]} and {len(missing) - 1} more")
+            raise UniuggError(
+                ErrorCode.CHECKPOINT_MISMATCH, f"teacher {folder} lacks {missing[0]} and {len(missing) - 1} more"
+            )
         return freeze(teacher)
 
     def source(self, split: str) -> Source:

@@ -1,4 +1,4 @@
-"""Stage 2: Spatial-VAE on frozen features, with the spatial decoder tuned to read its reconstructions (UniUGG section 3.2).
+"""Stage 2: Spatial-VAE on frozen features, and the spatial decoder tuned to its reconstructions (UniUGG section 3.2).
 
 ``L_vae = L_s + L_mse + gamma L_KL``: L_mse is the mean over standardised features, L_KL the mean over latent numbers,
 summed over the two views, L_s is stage 1's spatial loss through the decoder. Features are standardised with statistics
@@ -103,7 +103,11 @@ class VAEStage(Stage):
         images = to_unit(truth.image)
         features, grid = self._features(images)
         rebuilt = self.model.vae.decode(self.model.vae.encode(features[:, 1], grid).mean)
-        return {"pairs": pair_sheet(images, self.model.spatial(features[:, 0], rebuilt, grid, with_descriptors=False), truth)}
+        return {
+            "pairs": pair_sheet(
+                images, self.model.spatial(features[:, 0], rebuilt, grid, with_descriptors=False), truth
+            )
+        }
 
     # --- statistics ---
 

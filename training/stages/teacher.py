@@ -1,7 +1,7 @@
 """The semantic teacher of `tiny`: an encoder trained on the class maps of the rooms; `paper` has RADIO instead.
 
-Every token learns which share of its pixels each class covers; the summary, which classes are in the picture at all. The
-two linear heads are only needed here: the checkpoint's encoder is the teacher.
+Every token learns which share of its pixels each class covers; the summary, which classes are in the picture at all.
+The two linear heads are only needed here: the checkpoint's encoder is the teacher.
 
 Shape letters: B batch, N tokens, D feature width, S summary width, L classes, P patch side, H W pixels.
 """
@@ -80,6 +80,8 @@ class TeacherStage(Stage):
         parts = {"loss": own.token_weight * tokens, "tokens": tokens, "accuracy": accuracy}
         if encoded.summary is not None:
             present_BL = (shares_BNL.amax(1) > 0).float()
-            parts["scene"] = F.binary_cross_entropy_with_logits(self.model.scene_head(encoded.summary).float(), present_BL)
+            parts["scene"] = F.binary_cross_entropy_with_logits(
+                self.model.scene_head(encoded.summary).float(), present_BL
+            )
             parts["loss"] = parts["loss"] + own.scene_weight * parts["scene"]
         return parts

@@ -107,7 +107,7 @@ class UnifiedStage(Stage):
         return {"loss": self.own.answer_weight * loss, "answers": loss}
 
     def validate(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Pairs: noise loss and errors of views imagined with few steps. Questions: loss, and answers right to the token."""
+        """Pairs: noise loss, errors of imagined views. Questions: loss, share of answers right to the last token."""
         if batch["kind"] == "pair":
             figures, truth = self._generation(batch, generator), PairBatch.from_dict(batch)
             return {"generation": figures["generation"], **point_errors(self._imagined(truth), truth)}
