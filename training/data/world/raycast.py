@@ -173,15 +173,14 @@ def _trace(
     longest = counts[::step].tolist()  # one wait for the device
     for group, length in enumerate(longest):
         tiles = order[group * step : (group + 1) * step]
-        room, origin, direction = room_of[tiles], eye[tiles], rays[tiles]
+        room, origin, direction = room_of[tiles], eye[tiles], [axis.contiguous() for axis in rays[tiles].unbind(-1)]
         near, best = depth[tiles], owner[tiles]
         for n in range(int(length)):
             primitive = listed[tiles, n]
             valid = touched[tiles, primitive]
-            matrix = rooms.unit_from_world[room, primitive]
-            o = _turned(matrix, origin) + matrix[..., 3]
-            d = _turned(matrix[:, None], direction)
-            t = meet(o, d, rooms.kind[room, primitive], rooms.taper[room, primitive])
+            matrix = rooms.unit_from_world[room, primitive][:, None]  # over the T rays
+            o = [a + shift for a, shift in zip(_rows(matrix, origin[:, None].unbind(-1)), matrix[..., 3].unbind(-1))]
+            t = meet(o, _rows(matrix, direction), rooms.kind[room, primitive], rooms.taper[room, primitive])
             closer = (t < near) & valid[:, None]
             near = torch.where(closer, t, near)
             best = torch.where(closer, primitive[:, None], best)
@@ -201,46 +200,56 @@ def _cones_touch(rooms: RoomBatch, room_of: torch.Tensor, eye: torch.Tensor, ray
     return (angle <= spread[:, None] + reach) | (distance <= radius)
 
 
-def _meet_box(o: torch.Tensor, d: torch.Tensor, kind: torch.Tensor, taper: torch.Tensor) -> torch.Tensor:
-    """Depths (B, T) at which rays o (B, 3) + t d (B, T, 3) enter the unit cube from outside; inf for a miss."""
-    inverse = 1.0 / torch.where(d.abs() < 1e-12, 1e-12, d)
-    a, b = (-1.0 - o[:, None]) * inverse, (1.0 - o[:, None]) * inverse
-    enter = torch.minimum(a, b).amax(-1)
-    leave = torch.maximum(a, b).amin(-1)
+def _meet_box(o: list[torch.Tensor], d: list[torch.Tensor], kind: torch.Tensor, taper: torch.Tensor) -> torch.Tensor:
+    """Depths (B, T) at which rays o + t d enter the unit cube from outside, inf for a miss.
+
+    Args:
+        o: x, y and z of the eye in unit coordinates, each (B, 1).
+        d: x, y and z of the rays' directions, each (B, T).
+        kind: (B,) of the primitives.
+        taper: (B,).
+    """
+    enter, leave = None, None
+    for start, step in zip(o, d):
+        inverse = 1.0 / torch.where(step.abs() < 1e-12, 1e-12, step)
+        a, b = (-1.0 - start) * inverse, (1.0 - start) * inverse
+        low, high = torch.minimum(a, b), torch.maximum(a, b)
+        enter = low if enter is None else torch.maximum(enter, low)
+        leave = high if leave is None else torch.minimum(leave, high)
     return torch.where((enter <= leave) & (enter > NEAR_PLANE), enter, torch.inf)
 
 
-def _meet_curved(o: torch.Tensor, d: torch.Tensor, kind: torch.Tensor, taper: torch.Tensor) -> torch.Tensor:
+def _meet_curved(o: list[torch.Tensor], d: list[torch.Tensor], kind: torch.Tensor, taper: torch.Tensor) -> torch.Tensor:
     """The same for cone frusta (kind 1) and unit balls (kind 2)."""
-    dd = (d * d).sum(-1).clamp_min(1e-20)
-    middle = -(o[:, None] * d).sum(-1) / dd
-    q = o[:, None] + middle[..., None] * d  # nearest to the centre: keeps the numbers small
+    (ox, oy, oz), (dx, dy, dz) = o, d
+    dd = (dx * dx + dy * dy + dz * dz).clamp_min(1e-20)
+    middle = -(ox * dx + oy * dy + oz * dz) / dd
+    qx, qy, qz = ox + middle * dx, oy + middle * dy, oz + middle * dz  # nearest to the centre: keeps the numbers small
     inf = torch.inf
 
-    disc = -dd * ((q * q).sum(-1) - 1.0)
+    disc = -dd * (qx * qx + qy * qy + qz * qz - 1.0)
     root = disc.clamp_min(0).sqrt() / dd
     ball = torch.where(middle - root > 0, middle - root, middle + root)
     ball = torch.where((disc >= 0) & (ball > NEAR_PLANE), ball, inf)
 
     slope, mean = 0.5 * (taper - 1.0)[:, None], 0.5 * (taper + 1.0)[:, None]
-    radius = mean + slope * q[..., 2]
-    qa = (d[..., :2] ** 2).sum(-1) - (slope * d[..., 2]) ** 2
-    qb = (q[..., :2] * d[..., :2]).sum(-1) - slope * d[..., 2] * radius
-    qc = (q[..., :2] ** 2).sum(-1) - radius**2
+    radius = mean + slope * qz
+    qa = dx * dx + dy * dy - (slope * dz) ** 2
+    qb = qx * dx + qy * dy - slope * dz * radius
+    qc = qx * qx + qy * qy - radius**2
     disc = qb * qb - qa * qc
     qa = torch.where(qa.abs() < 1e-9, 1e-9, qa)
     root = disc.clamp_min(0).sqrt()
     tube = torch.full_like(ball, inf)
     for sign in (-1.0, 1.0):
         s = (-qb + sign * root) / qa
-        z = q[..., 2] + s * d[..., 2]
-        t = s + middle
+        z, t = qz + s * dz, s + middle
         good = (disc >= 0) & (t > NEAR_PLANE) & (z.abs() <= 1) & (mean + slope * z >= 0)
         tube = torch.where(good & (t < tube), t, tube)
-    dz = torch.where(d[..., 2].abs() < 1e-12, 1e-12, d[..., 2])
+    dz = torch.where(dz.abs() < 1e-12, 1e-12, dz)
     for cap in (-1.0, 1.0):
-        t = (cap - o[:, None, 2]) / dz
-        x, y = o[:, None, 0] + t * d[..., 0], o[:, None, 1] + t * d[..., 1]
+        t = (cap - oz) / dz
+        x, y = ox + t * dx, oy + t * dy
         good = (t > NEAR_PLANE) & (x * x + y * y <= (mean + slope * cap) ** 2)
         tube = torch.where(good & (t < tube), t, tube)
     return torch.where(kind[:, None] == 2, ball, tube)
@@ -323,9 +332,14 @@ def _normal_and_map(
 
 
 def _turned(matrix: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
-    """The first three columns of `matrix` (..., 3, 3 or 4) times `vector` (..., 3).
+    """The first three columns of `matrix` (..., 3, 3 or 4) times `vector` (..., 3)."""
+    return torch.stack(_rows(matrix, vector.unbind(-1)), -1)
+
+
+def _rows(matrix: torch.Tensor, vector: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """The same on x, y and z apart.
 
     Written out, because a matrix product may run in TF32 on a GPU and in another order for another batch.
     """
-    x, y, z = vector.unbind(-1)
-    return torch.stack([matrix[..., i, 0] * x + matrix[..., i, 1] * y + matrix[..., i, 2] * z for i in range(3)], -1)
+    x, y, z = vector
+    return [matrix[..., i, 0] * x + matrix[..., i, 1] * y + matrix[..., i, 2] * z for i in range(3)]
