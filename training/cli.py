@@ -13,6 +13,7 @@ settings (train.json), the curve (metrics.jsonl, tensorboard/), the newest pictu
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from pathlib import Path
@@ -50,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     outcome = Trainer(build_stage(config), config, args.out, None if args.quiet else sys.stderr).run(resume=args.resume)
     if outcome.stopped is not None:
         return 128 + getattr(signal, outcome.stopped, signal.SIGTERM)
-    if outcome.checkpoint is not None:
+    if outcome.checkpoint is not None and os.environ.get("RANK", "0") == "0":
         print(outcome.checkpoint)
     return 0
 

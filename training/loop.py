@@ -107,7 +107,10 @@ class Trainer:
             with self.stop.listening():
                 metrics = self._train()
         except (MemoryError, RuntimeError) as error:
-            raise out_of_memory(error, self._where()) or error from error
+            explained = out_of_memory(error, self._where())
+            if explained is None:
+                raise
+            raise explained from error
         finally:
             self.reporter.close()
         return Outcome(self.progress.step, self.stop.name, self.checkpoints.last(), metrics)

@@ -201,6 +201,20 @@ class TestEnds:
             Trainer(stage, config, tmp_path, log=None).run()
 
 
+@pytest.mark.slow
+def test_two_processes_equal_one_with_twice_the_batch(tmp_path: Path) -> None:
+    program = str(ROOT / "tests/training/trivial_stage.py")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29613"]
+    for command, out, batch in ((torchrun, "two", 4), ([sys.executable], "one", 8)):
+        options = [str(tmp_path / out), "12", "--noise", "0", "--batch", str(batch)]
+        subprocess.run([*command, program, *options], cwd=ROOT, env=environment, check=True, timeout=240)
+    one, two = curve(tmp_path / "one"), curve(tmp_path / "two")
+    assert [line["samples"] for line in two if line["event"] == "train"] == [24, 48, 72, 96]
+    for mine, other in zip(two, one):
+        assert mine["loss"] == pytest.approx(other["loss"], rel=1e-4)
+
+
 def test_generators_differ_by_place_and_repeat() -> None:
     def draw(*position: int) -> float:
         return torch.rand((), generator=step_generator(3, *position)).item()

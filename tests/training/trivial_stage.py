@@ -1,6 +1,6 @@
 """The smallest stage that trains: a line through noisy points. Run as a program it is a run that can be killed.
 
-python tests/training/trivial_stage.py OUT STEPS [--resume] [--pause SECONDS]
+python tests/training/trivial_stage.py OUT STEPS [--pause SECONDS] [--noise SIZE] [--batch SIZE]
 """
 
 from __future__ import annotations
@@ -35,11 +35,13 @@ class Points:
 class LineStage(Stage):
     """Fits y from x, with noise of the step's generator, so that a wrong resume shows."""
 
-    def __init__(self, config: TrainConfig, *, first_bad: int | None = None, pause: float = 0.0) -> None:
+    def __init__(
+        self, config: TrainConfig, *, first_bad: int | None = None, pause: float = 0.0, noise: float = 0.1
+    ) -> None:
         super().__init__(config)
         torch.manual_seed(config.seed)
         self.model = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1))
-        self.first_bad, self.pause = first_bad, pause
+        self.first_bad, self.pause, self.noise = first_bad, pause, noise
         self.seen: list[int] = []
 
     def source(self, split: str) -> Points:
@@ -49,7 +51,7 @@ class LineStage(Stage):
         time.sleep(self.pause)
         if self.training:
             self.seen += batch["index"].tolist()
-        noise = 0.1 * torch.randn(batch["y"].shape, generator=generator)
+        noise = self.noise * torch.randn(batch["y"].shape, generator=generator)
         error = self.model(batch["x"])[:, 0] - batch["y"] + noise
         return {"loss": error.square().mean(), "noise": noise.mean()}
 
@@ -78,11 +80,12 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("out")
     parser.add_argument("steps", type=int)
-    parser.add_argument("--resume", action="store_true")
     parser.add_argument("--pause", type=float, default=0.0)
+    parser.add_argument("--noise", type=float, default=0.1)
+    parser.add_argument("--batch", type=int, default=4)
     args = parser.parse_args(arguments)
-    config = settings(args.steps)
-    Trainer(LineStage(config, pause=args.pause), config, args.out).run(resume=args.resume)
+    config = settings(args.steps, batch_size=args.batch)
+    Trainer(LineStage(config, pause=args.pause, noise=args.noise), config, args.out).run()
 
 
 if __name__ == "__main__":

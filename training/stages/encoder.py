@@ -28,7 +28,7 @@ from ..sources import open_source
 from ..stream import Batch, Source
 from ..supervision import SpatialWeights, point_errors, spatial_loss, swapped_where
 from .base import Stage, freeze
-from .vision import Vision, load_lpips, to_unit
+from .vision import Vision, freeze_unread, load_lpips, to_unit
 
 __all__ = ["EncoderStage"]
 
@@ -47,7 +47,8 @@ class EncoderStage(Stage):
             freeze(self.model.encoder)
         self.teacher = self._load_teacher(own.teacher) if own.teacher is not None else None
         self.lpips = load_lpips(own.rgb_lpips if own.rgb_weight else 0.0, self.notes)
-        self.unused_parameters = own.single_share > 0 or not own.matching_weight
+        freeze_unread(self.model.spatial, colors=own.rgb_weight > 0, descriptors=own.matching_weight > 0)
+        self.unused_parameters = own.single_share > 0
 
     def _load_teacher(self, folder: str) -> Vision:
         teacher = Vision(self.model_config, self.config.seed, spatial=False)

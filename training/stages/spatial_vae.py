@@ -23,7 +23,7 @@ from ..sources import open_source
 from ..stream import Batch, Source
 from ..supervision import SpatialWeights, point_errors, spatial_loss, swapped_where
 from .base import Fetch, Stage, freeze
-from .vision import Vision, load_lpips, to_unit
+from .vision import Vision, freeze_unread, load_lpips, to_unit
 
 __all__ = ["VAEStage"]
 
@@ -45,12 +45,11 @@ class VAEStage(Stage):
         freeze(self.model.encoder)
         if not own.finetune_decoder:
             freeze(self.model.spatial)
-        else:  # no loss reaches the descriptors here
-            for head in (self.model.spatial.head_a, self.model.spatial.head_b):
-                freeze(head.descriptors)
+        else:
+            freeze_unread(self.model.spatial, colors=own.rgb_weight > 0, descriptors=False)
         self._spatial = own.spatial_weight > 0 and (own.finetune_decoder or own.spatial_to_vae)
         self.lpips = load_lpips(own.rgb_lpips if own.rgb_weight and self._spatial else 0.0, self.notes)
-        self.unused_parameters = True
+        self.unused_parameters = not self._spatial
 
     def source(self, split: str) -> Source:
         """Pairs."""

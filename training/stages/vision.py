@@ -13,7 +13,7 @@ from uniugg_core.models.decoder import SpatialDecoder
 from uniugg_core.models.encoder import EncoderOutput, build_encoder
 from uniugg_core.models.vae import SpatialVAE
 
-__all__ = ["Vision", "load_lpips", "to_unit"]
+__all__ = ["Vision", "freeze_unread", "load_lpips", "to_unit"]
 
 
 class Vision(nn.Module):
@@ -39,6 +39,23 @@ class Vision(nn.Module):
     def encode(self, images01: Tensor, position_generator: torch.Generator | None = None) -> EncoderOutput:
         """Features of pictures (B, 3, H, W) in [0, 1]."""
         return self.encoder(self.encoder.normalise(images01), position_generator=position_generator)
+
+
+def freeze_unread(spatial: SpatialDecoder, *, colors: bool, descriptors: bool) -> None:
+    """Takes out of training what no loss reaches, since DDP waits for the gradient of everything that learns.
+
+    Args:
+        spatial: the decoder.
+        colors, descriptors: whether a loss reads them. The coarsest fusion has no path to add to in any case.
+    """
+    for head in (spatial.head_a, spatial.head_b):
+        unread = [head.dpt.fusion[-1].lateral_unit]
+        if not colors and head.colors is not None:
+            unread.append(head.colors)
+        if not descriptors:
+            unread.append(head.descriptors)
+        for module in unread:
+            module.requires_grad_(False).eval()
 
 
 def to_unit(images: Tensor) -> Tensor:
