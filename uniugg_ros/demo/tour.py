@@ -36,8 +36,8 @@ ANSWER_TOKENS = 24
 AWAY_FROM_SEAM = 4  # pictures: requests along the path wait until the loop's seam is this far
 
 SHORT = (  # the titles of a short tour: one of each kind
-    "the next recorded pose, on the topic",
-    "two recorded poses further",
+    "three recorded poses further, on the topic",
+    "four recorded poses further",
     "round a point ahead, with progress",
     "a frame that does not exist",
     "with evidence",
@@ -93,10 +93,10 @@ class Tour:
     def _imagine_steps(self) -> list[Step]:
         cancelled, unknown, invalid = ErrorCode.CANCELLED, ErrorCode.FRAME_UNKNOWN, ErrorCode.POSE_INVALID
         return [
-            _imagine("the next recorded pose, on the topic", "topic", self._along(1)),
+            _imagine("three recorded poses further, on the topic", "topic", self._along(3)),
             _imagine("the next recorded pose", "service", self._along(1)),
-            _imagine("two recorded poses further", "service", self._along(2)),
-            _imagine("the recorded pose before", "topic", self._along(-1)),
+            _imagine("four recorded poses further", "service", self._along(4)),
+            _imagine("three recorded poses back", "topic", self._along(-3)),
             _imagine("turned right", "service", self._moved("yaw right 30")),
             _imagine("turned left", "topic", self._moved("yaw left 30")),
             _imagine("a step forward", "service", self._moved("forward 0.5")),
