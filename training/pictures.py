@@ -30,7 +30,7 @@ def depth_colors(depth_HW: Tensor, near: float, far: float) -> Tensor:
     x = share.clamp(0, 1)
     # three overlapping bumps: red, green, blue
     bumps = [(1.5 - (4 * x - center).abs()).clamp(0, 1) for center in (1.0, 2.0, 3.0)]
-    return torch.stack(bumps) * known
+    return torch.where(known, torch.stack(bumps), torch.zeros(()).to(x))
 
 
 def pair_sheet(images_B23HW: Tensor, outputs: tuple[ViewOutput, ViewOutput], truth: PairBatch) -> np.ndarray:
