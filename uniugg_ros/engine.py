@@ -5,6 +5,7 @@ Torch is imported with the first load, not before, so that the node answers with
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import sys
 import time
@@ -144,6 +145,10 @@ class Engine:
 
     def _free(self) -> None:
         gc.collect()
+        try:
+            ctypes.CDLL(None).malloc_trim(0)  # glibc keeps freed weights for itself otherwise
+        except (OSError, AttributeError):  # another C library
+            pass
         torch = sys.modules.get("torch")
         if torch is not None and torch.cuda.is_initialized():
             torch.cuda.empty_cache()

@@ -356,4 +356,10 @@ def markdown_table() -> str:
 if __name__ == "__main__":
     import sys
 
-    sys.stdout.write(yaml_defaults())
+    # python -m uniugg_ros.parameters [yaml | markdown | schema]
+    _TEXTS = {
+        "yaml": yaml_defaults,
+        "markdown": markdown_table,
+        "schema": lambda: json.dumps(json_schema(), indent=2) + "\n",
+    }
+    sys.stdout.write(_TEXTS[sys.argv[1] if len(sys.argv) > 1 else "yaml"]())

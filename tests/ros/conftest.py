@@ -16,24 +16,33 @@ def _ros():
     rclpy.try_shutdown()
 
 
-@pytest.fixture(scope="module")
-def launch(tmp_path_factory):
-    """Starts node processes and talkers; ends them with the module."""
-    folder = tmp_path_factory.mktemp("nodes")
+@pytest.fixture
+def launch(tmp_path):
+    """Starts node processes and talkers; ends them with the test."""
     with contextlib.ExitStack() as stack:
+        yield _starter(tmp_path, stack)
 
-        def start(*parameters, active=True, answers=True, **options):
-            process = NodeProcess(folder, *parameters, **options)
-            stack.callback(_end, process)
-            talker = Talker(process)
-            stack.callback(talker.close)
-            if active:
-                talker.wait_until_active()
-            elif answers:
-                talker.wait_until_heard()
-            return process, talker
 
-        yield start
+@pytest.fixture(scope="module")
+def launch_for_module(tmp_path_factory):
+    """The same, until the end of the module."""
+    with contextlib.ExitStack() as stack:
+        yield _starter(tmp_path_factory.mktemp("nodes"), stack)
+
+
+def _starter(folder, stack):
+    def start(*parameters, active=True, answers=True, **options):
+        process = NodeProcess(folder, *parameters, **options)
+        stack.callback(_end, process)
+        talker = Talker(process)
+        stack.callback(talker.close)
+        if active:
+            talker.wait_until_active()
+        elif answers:
+            talker.wait_until_heard()
+        return process, talker
+
+    return start
 
 
 def _end(process):

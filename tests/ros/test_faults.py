@@ -18,9 +18,9 @@ from uniugg_ros import conversions, names
 
 
 @pytest.fixture(scope="module")
-def node(launch):
+def node(launch_for_module):
     """An active node that takes raw pictures."""
-    process, talker = launch("image_max_age:=0.0")
+    process, talker = launch_for_module("image_max_age:=0.0")
     talker.listen(names.SCENE_IMAGINED)
     return process, talker
 

@@ -21,9 +21,9 @@ def code(talker):
 
 
 @pytest.fixture(scope="module")
-def managed(launch):
+def managed(launch_for_module):
     """A node that waits for somebody to start it."""
-    return launch("autostart:=false", "image_max_age:=0.0", active=False)
+    return launch_for_module("autostart:=false", "image_max_age:=0.0", active=False)
 
 
 def test_the_whole_round(managed):

@@ -21,9 +21,9 @@ STEP = 0.02
 
 
 @pytest.fixture(scope="module")
-def node(launch):
+def node(launch_for_module):
     """An active node whose model takes 20 ms a step."""
-    process, talker = launch("image_max_age:=0.0", "queue_size:=4", STUB_STEP=str(STEP))
+    process, talker = launch_for_module("image_max_age:=0.0", "queue_size:=4", STUB_STEP=str(STEP))
     talker.listen(names.SCENE_IMAGINED)
     talker.look()
     return process, talker

@@ -23,9 +23,9 @@ OUTPUTS = (names.SCENE_IMAGINED, names.SCENE_OBSERVED, names.VIEW, names.VIEW_CA
 
 
 @pytest.fixture(scope="module")
-def node(launch):
+def node(launch_for_module):
     """An active node, and who talks to it."""
-    process, talker = launch("image_max_age:=0.0")
+    process, talker = launch_for_module("image_max_age:=0.0")
     talker.listen(*OUTPUTS)
     return process, talker
 

@@ -7,6 +7,7 @@ import os
 import time
 
 import numpy as np
+import psutil
 import pytest
 from action_msgs.msg import GoalStatus
 from node_harness import FRAME, REAL, pose
@@ -25,9 +26,9 @@ STAMP = 1_700_000_000 * 10**9 + 123
 
 
 @pytest.fixture(scope="module")
-def node(launch):
+def node(launch_for_module):
     """The node as people start it, with a camera in front of it."""
-    process, talker = launch("image_max_age:=0.0", "steps:=3", entry=REAL, active=False)
+    process, talker = launch_for_module("image_max_age:=0.0", "steps:=3", entry=REAL, active=False)
     talker.wait_until_active(120)
     talker.listen(*OUTPUTS)
     random = np.random.default_rng(0)
@@ -142,7 +143,10 @@ def test_camera_pictures_of_a_megabyte_arrive(talker, reliability):
 
 
 def test_deactivating_frees_the_model_and_it_can_come_back(talker):
+    memory = psutil.Process(talker.process.process.pid).memory_info
+    before = memory().rss
     assert talker.transition("deactivate")
+    assert before - memory().rss > 50e6  # the shipped model has about 100 MB of weights
     response = talker.call(talker.imagine, Imagine.Request(target_pose=map_pose(0.1)))
     assert response.status.code == ErrorCode.NOT_ACTIVE
     assert talker.value("model", "state", new=True) == "not loaded"
