@@ -1,4 +1,4 @@
-"""Train a stage: encoder (stage 1), vae (stage 2), unified (stage 3), or the semantic teacher of the small model.
+"""Train a stage: encoder (1), vae (2), unified (3), or the small model's teacher.
 
 examples:
   uniugg train encoder --config training/configs/tiny/encoder.yaml --out runs/encoder
