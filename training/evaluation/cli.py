@@ -1,0 +1,44 @@
+"""Measure how good a model is: imagined scenes and answers in rooms that nobody trained on.
+
+examples:
+  uniugg eval rooms --model FOLDER --json figures.json --out pictures/
+  uniugg eval rooms --preset tiny --scenes 4
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from types import ModuleType
+
+__all__ = ["MODULES", "configure", "run"]
+
+# Name on the command line -> module with a docstring, configure(parser) and run(args), as for `uniugg` itself. They
+# are imported for every `uniugg eval`, so their heavy imports belong inside run().
+MODULES = {
+    "rooms": "training.evaluation.rooms_command",
+}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the subcommands of ``uniugg eval``."""
+    listing = parser.add_subparsers(title="what to measure", dest="what", metavar="WHAT", required=True)
+    for name in MODULES:
+        module = _module(name)
+        text = (module.__doc__ or "").strip()
+        own = listing.add_parser(
+            name,
+            help=text.splitlines()[0],
+            description=text,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.configure(own)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measures; the exit status."""
+    return _module(args.what).run(args) or 0
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(MODULES[name])
