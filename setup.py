@@ -90,6 +90,7 @@ COMMANDS = [
     "ask = uniugg_core.commands.ask",
     "convert = uniugg_core.commands.convert",
     "train = training.cli",
+    "data = training.data.cli",
     "eval = training.evaluation.cli",
     "demo = uniugg_ros.demo.command",
     "view = uniugg_ros.view.command",
