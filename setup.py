@@ -68,6 +68,7 @@ EXTRAS = {
         "matplotlib>=3.9",
         "moderngl>=5.12",
         "rosbags>=0.11",
+        "scipy>=1.11",
         "tensorboard>=2.18",
     ],
     "dev": [

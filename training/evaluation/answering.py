@@ -1,0 +1,142 @@
+"""Many questions at once: greedy answers as the pipeline gives them, padded on the left.
+
+Prompts are those of training (stage 3): a question about a commanded pose has that pose's transform queries in it.
+**Blind** answers come from the same model and the same prompt with every picture token replaced by one that says
+nothing: the projection of the features' training mean (the Spatial-VAE's ``feature_mean``).
+
+Shape letters: B rows, T tokens, W width, N picture tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from uniugg_core.models.uniugg import UniUGG
+from uniugg_core.prompts import question_prompt
+from uniugg_core.tokenizer import SpatialTokenizer
+
+from ..data.questions import Question
+from ..data.views import PairBatch
+
+__all__ = ["Answerer", "Asked"]
+
+_AT_ONCE = 64  # questions; more only need more memory
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question and the number of its pair in the batch."""
+
+    row: int
+    question: Question
+
+
+class Answerer:
+    """Answers questions about batches of pairs.
+
+    Args:
+        model: in evaluation mode, with the tokenizer bound.
+        tokenizer: its.
+        max_new_tokens: limit of an answer; None takes the model's default.
+    """
+
+    def __init__(self, model: UniUGG, tokenizer: SpatialTokenizer, max_new_tokens: int | None = None) -> None:
+        self.model, self.tokenizer = model, tokenizer
+        self.limit = max_new_tokens or model.config.generation.max_new_tokens
+        # what an answer cannot hold: control tokens but those that end it, and rows of the embedding without a token
+        self._forbidden = torch.ones(model.config.language.vocab_size, dtype=torch.bool)
+        self._forbidden[: len(tokenizer)] = False
+        self._forbidden[sorted(tokenizer.control_ids)] = True
+        self._forbidden[list(tokenizer.stop_ids)] = False
+
+    def __call__(
+        self,
+        features_B2ND: Tensor,
+        grid: tuple[int, int],
+        batch: PairBatch,
+        asked: Sequence[Asked],
+        *,
+        blind: bool = False,
+    ) -> list[str]:
+        """One answer to each question.
+
+        Args:
+            features_B2ND: of the pairs' pictures.
+            grid: of their tokens.
+            batch: the pairs.
+            asked: about them.
+            blind: without seeing them.
+        """
+        said = [""] * len(asked)
+        with torch.inference_mode():
+            tokens = self._picture_tokens(features_B2ND, blind)
+            # alike lengths together: less padding, and the short answers do not wait for the long ones
+            order = sorted(range(len(asked)), key=lambda n: (len(asked[n].question.views), len(asked[n].question.text)))
+            for start in range(0, len(order), _AT_ONCE):
+                part = order[start : start + _AT_ONCE]
+                rows = self._rows([asked[number] for number in part], tokens, grid, batch)
+                for number, ids in zip(part, self._continue(rows)):
+                    said[number] = self.tokenizer.decode(ids)
+        return said
+
+    def _picture_tokens(self, features_B2ND: Tensor, blind: bool) -> Tensor:
+        if blind:
+            features_B2ND = self.model.vae.feature_mean.to(features_B2ND).expand_as(features_B2ND)
+        return self.model.language.embed_features(features_B2ND)
+
+    def _rows(
+        self, asked: Sequence[Asked], tokens_B2NW: Tensor, grid: tuple[int, int], batch: PairBatch
+    ) -> list[Tensor]:
+        """Embeddings (T, W) of each prompt."""
+        language = self.model.language
+        queries: dict[int, Tensor] = {}
+        posed = [k for k, item in enumerate(asked) if item.question.target_from_reference is not None]
+        if posed:
+            poses = torch.tensor([asked[k].question.target_from_reference for k in posed], dtype=torch.float64)
+            # a commanded view has the calibration of the picture it is asked about
+            matrices = batch.intrinsics[[asked[k].row for k in posed], 0].cpu().double()
+            rays = self.model.raymap(poses, matrices, grid).float().to(self.model.device)
+            queries = dict(zip(posed, language.embed_rays(rays)))
+        rows = []
+        for number, item in enumerate(asked):
+            question = item.question
+            prompt = question_prompt(
+                self.tokenizer, question.text, images=len(question.views), with_queries=number in queries
+            )
+            images = [tokens_B2NW[item.row, view] for view in question.views]
+            rows.append(language.assemble(prompt, images, queries.get(number))[0])
+        return rows
+
+    def _continue(self, rows: Sequence[Tensor]) -> list[list[int]]:
+        """The likeliest continuation of each row, without its closing token."""
+        language, stops = self.model.language, set(self.tokenizer.stop_ids)
+        lengths = torch.tensor([len(row) for row in rows])
+        longest = int(lengths.max())
+        device = rows[0].device
+        step = torch.stack([nn.functional.pad(row, (0, 0, longest - len(row), 0)) for row in rows])
+        mask = (torch.arange(longest)[None] >= (longest - lengths)[:, None]).long().to(device)
+        places = (mask.cumsum(1) - 1).clamp(min=0)
+        cache, said = None, [[] for _ in rows]  # type: ignore[var-annotated]
+        running = [True] * len(rows)
+        forbidden = self._forbidden.to(device)
+        for _ in range(self.limit):
+            output = language.qwen.model(
+                inputs_embeds=step, attention_mask=mask, position_ids=places, past_key_values=cache, use_cache=True
+            )
+            cache = output.past_key_values
+            logits = language.qwen.lm_head(output.last_hidden_state[:, -1]).float()
+            chosen = logits.masked_fill(forbidden, -torch.inf).argmax(-1)
+            for number, token in enumerate(chosen.tolist()):
+                running[number] = running[number] and token not in stops
+                if running[number]:
+                    said[number].append(token)
+            if not any(running):
+                break
+            step = language.embed_tokens(chosen.tolist())[:, None]
+            mask = torch.cat([mask, mask.new_ones(len(rows), 1)], 1)
+            places = places[:, -1:] + 1
+        return said

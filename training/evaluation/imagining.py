@@ -1,0 +1,96 @@
+"""Many imaginations at once: the way of :meth:`UniUGGPipeline.imagine`, over batches of pairs.
+
+Shape letters: B pairs, 2 views, N tokens, D feature width, H W pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from uniugg_core.models.decoder import ViewOutput
+from uniugg_core.models.denoiser import Denoiser
+from uniugg_core.models.uniugg import UniUGG
+from uniugg_core.requests import sample_seed
+
+from ..data.views import PairBatch
+
+__all__ = ["Imaginer", "Sampling"]
+
+Views = tuple[ViewOutput, ViewOutput]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How target views are drawn; None takes the model's own default."""
+
+    steps: int | None = None
+    scheduler: str | None = None
+    guidance: float | None = None
+
+
+class Imaginer:
+    """A model and how it is asked.
+
+    Args:
+        model: in evaluation mode; used as it is, on its device and in its type.
+        sampling: of the denoiser.
+    """
+
+    def __init__(self, model: UniUGG, sampling: Sampling | None = None) -> None:
+        own, wish = model.config.generation, sampling or Sampling()
+        self.model = model
+        self.sampling = Sampling(
+            wish.steps or own.steps,
+            wish.scheduler or own.scheduler,
+            own.guidance if wish.guidance is None else wish.guidance,
+        )
+
+    @torch.inference_mode()
+    def encode(self, batch: PairBatch) -> tuple[Tensor, tuple[int, int]]:
+        """Features (B, 2, N, D) of both views, and their grid."""
+        encoded = self.model.encode(batch.image01().flatten(0, 1).to(self.model.device))
+        return encoded.features.unflatten(0, (-1, 2)), encoded.grid
+
+    @torch.inference_mode()
+    def rays(self, batch: PairBatch, grid: tuple[int, int]) -> Tensor:
+        """Rays (B, h, w, 6) of the target views."""
+        poses, matrices = batch.target_from_reference.cpu().double(), batch.intrinsics[:, 1].cpu().double()
+        return self.model.raymap(poses, matrices, grid).float().to(self.model.device)
+
+    @torch.inference_mode()
+    def condition(self, features_B2ND: Tensor, batch: PairBatch, grid: tuple[int, int]) -> Tensor:
+        """What the language model tells the denoiser about the target views, (B, Q, E)."""
+        return self.model.language.condition(features_B2ND[:, 0], self.rays(batch, grid))
+
+    @torch.inference_mode()
+    def imagine(self, condition: Tensor, seeds: Sequence[int], sample: int, grid: tuple[int, int]) -> Tensor:
+        """Features (B, N, D) of the target views; the same as the pipeline's for the same seed and sample number."""
+        model, denoiser = self.model, self.model.denoiser
+        if not isinstance(denoiser, Denoiser):
+            return model.vae.destandardise(denoiser(condition)).to(model.dtype)
+        up = model.vae.config.up if model.config.vae.enabled else 1
+        latent = denoiser.sample(
+            condition,
+            model.language.null(condition),
+            [torch.Generator().manual_seed(sample_seed(seed, sample)) for seed in seeds],
+            steps=self.sampling.steps,
+            scheduler=self.sampling.scheduler,
+            guidance=self.sampling.guidance,
+            grid=(grid[0] * up, grid[1] * up),
+        )
+        return model.vae.decode(model.vae.unscaled(latent)).to(model.dtype)
+
+    @torch.inference_mode()
+    def reconstructed(self, target_BND: Tensor, grid: tuple[int, int]) -> Tensor:
+        """The true target features through the Spatial-VAE (posterior mean), what the denoiser could reach at best."""
+        vae = self.model.vae
+        return vae.decode(vae.encode(target_BND, grid).mean).to(self.model.dtype)
+
+    @torch.inference_mode()
+    def decode(self, reference_BND: Tensor, target_BND: Tensor, grid: tuple[int, int]) -> Views:
+        """Points, confidence and colours of both views, in the reference camera's frame."""
+        return self.model.spatial(reference_BND, target_BND, grid, with_descriptors=False)

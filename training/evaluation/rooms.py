@@ -1,0 +1,273 @@
+"""Evaluation in rooms of the test split: imagined target views, answers, and what the spread of samples says.
+
+Scene number i is pair number i of a stream with one pair a room, so N scenes are N rooms; the seed of the stream is
+``--seed``. Nothing of the test split is ever trained on, whatever the seed. See :mod:`training.evaluation.geometry` for
+the figures and :mod:`training.evaluation.baselines` for what is compared.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from random import Random
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from uniugg_core.models.uniugg import UniUGG
+from uniugg_core.pipeline import UniUGGPipeline
+from uniugg_core.pointmaps import transform_points
+
+from ..data.questions import QuestionMaker
+from ..data.rooms import RoomsConfig, RoomsDataset
+from ..data.views import PairBatch, ViewPair
+from .answering import Answerer, Asked
+from .baselines import filled_depth, lifted, moved_depth
+from .geometry import MethodRecord, SceneTruth, measure, relative_errors, scene_truths
+from .imagining import Imaginer, Sampling, Views
+from .pooled import ANGLES, BASELINES, OURS, SceneRecord, by_motion, part_figures, reference_figures
+from .uncertainty import relative_spread, risk_coverage
+from .understanding import Scored, understanding_figures
+
+__all__ = ["Case", "Evaluation", "RoomsEvaluation", "cases", "evaluate_rooms", "open_rooms"]
+
+Progress = Callable[[int, int], None]
+Cloud = tuple[np.ndarray, np.ndarray]  # points (H, W, 3) in the target camera's frame, known (H, W)
+
+
+@dataclass(frozen=True)
+class RoomsEvaluation:
+    """What is measured, and on how much."""
+
+    scenes: int = 256  # rooms, one pair each
+    seed: int = 0  # another seed draws other rooms
+    questions: int = 8  # asked about each scene; 0 leaves understanding out
+    blind: bool = True  # ask them all again without the pictures
+    samples: int = 4  # imagined for each scene that uncertainty is measured on; below 2 leaves it out
+    spread_scenes: int = 64  # scenes that get so many samples
+    batch: int = 16  # scenes at a time
+    clouds: bool = True  # F-scores
+    sampling: Sampling = field(default_factory=Sampling)
+    rooms: dict[str, Any] = field(default_factory=dict)  # changes to RoomsConfig
+
+
+@dataclass(frozen=True)
+class Case:
+    """One scene with its predictions, for pictures. Clouds are in the target camera's frame."""
+
+    pair: ViewPair
+    truth: SceneTruth
+    record: SceneRecord
+    clouds: dict[str, Cloud]
+    colors: np.ndarray  # (H, W, 3) uint8, of the imagined view
+    reference: np.ndarray  # (H, W, 3), the predicted reference cloud in the reference camera's frame
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything that was measured."""
+
+    report: dict[str, Any]  # ready for JSON once NaN-free, see `rooms_command`
+    records: list[SceneRecord]
+    said: list[Scored]
+
+
+def open_rooms(size: int, settings: RoomsEvaluation) -> RoomsDataset:
+    """The test rooms that `settings` describe, in pictures of `size` pixels."""
+    options = {"size": size, "views": 6, "pairs": 1, "interleave": settings.batch, **settings.rooms}
+    return RoomsDataset(RoomsConfig(**options), "test", seed=settings.seed)
+
+
+def evaluate_rooms(
+    pipeline: UniUGGPipeline,
+    settings: RoomsEvaluation | None = None,
+    *,
+    regression: UniUGG | None = None,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Measures a model.
+
+    Args:
+        pipeline: the model and its tokenizer.
+        settings: what is measured.
+        regression: a model of the variant without diffusion, compared under the name "regression".
+        progress: told (scenes done, scenes in all).
+
+    Returns:
+        The figures and what they were made of; the same for the same model and settings, but for ``seconds``.
+    """
+    settings = settings or RoomsEvaluation()
+    start = time.perf_counter()
+    rooms = open_rooms(pipeline.config.image_size, settings)
+    runner = _Runner(pipeline, settings, regression)
+    records: list[SceneRecord] = []
+    said: list[Scored] = []
+    for first in range(0, settings.scenes, settings.batch):
+        numbers = range(first, min(first + settings.batch, settings.scenes))
+        rooms.batch("pair", numbers)  # makes the rooms together, which is faster
+        pairs = [rooms.pair(number) for number in numbers]
+        for case in runner.scenes(pairs):
+            records.append(case.record)
+        said += runner.answers(pairs)
+        if progress is not None:
+            progress(numbers.stop, settings.scenes)
+    report = _report(pipeline, settings, records, said)
+    return Evaluation({**report, "seconds": time.perf_counter() - start}, records, said)
+
+
+def cases(
+    pipeline: UniUGGPipeline, settings: RoomsEvaluation, numbers: list[int], regression: UniUGG | None = None
+) -> list[Case]:
+    """Scenes by number, once more, with all that a picture of them needs."""
+    rooms = open_rooms(pipeline.config.image_size, settings)
+    runner = _Runner(pipeline, settings, regression)
+    return [case for number in numbers for case in runner.scenes([rooms.pair(number)])]
+
+
+class _Runner:
+    """Measures batches of pairs."""
+
+    def __init__(self, pipeline: UniUGGPipeline, settings: RoomsEvaluation, regression: UniUGG | None) -> None:
+        self.settings = settings
+        self.model = pipeline.model
+        self.imaginer = Imaginer(pipeline.model, settings.sampling)
+        self.rival = None if regression is None else Imaginer(regression)
+        self.answerer = Answerer(pipeline.model, pipeline.tokenizer)
+        self.asker = QuestionMaker()
+        self._encoded: tuple[list[int], Tensor, tuple[int, int]] | None = None
+
+    # --- scenes ---
+
+    def scenes(self, pairs: list[ViewPair]) -> Iterator[Case]:
+        """Every pair's case."""
+        batch = PairBatch.collate(pairs)
+        truths = scene_truths(batch)
+        views = self._views(batch)
+        motions, matrices = batch.target_from_reference.cpu(), batch.intrinsics[:, 1].cpu().numpy()
+        moved = {
+            name: [transform_points(motions, out[1].points.cpu().float()).numpy() for out in outs]
+            for name, outs in views.items()
+        }
+        here = views[OURS][0][0].points.cpu().float().numpy()
+        true_here = batch.points()[:, 0].cpu().numpy()
+        for row, (pair, truth) in enumerate(zip(pairs, truths)):
+            clouds = {name: (points[0][row], np.ones_like(truth.valid)) for name, points in moved.items()}
+            pose = motions[row].numpy()
+            known = (batch.depth[row, 0] > 0).cpu().numpy()
+            unknown = np.where(known[..., None], true_here[row], np.nan)
+            for suffix, cloud in (("", here[row]), ("_true", unknown)):
+                depth = moved_depth(cloud, matrices[row], pose)
+                clouds[f"moved{suffix}"] = lifted(depth, matrices[row])
+                clouds[f"filled{suffix}"] = lifted(filled_depth(depth), matrices[row])
+            methods = {name: self._measure(cloud, truth) for name, cloud in clouds.items()}
+            reference = relative_errors(here[row], true_here[row], known)[known][::4]
+            spread = None
+            if len(moved[OURS]) > 1:
+                pick = truth.pick
+                spread = relative_spread(np.stack([points[row][pick] for points in moved[OURS]]))
+            ours = views[OURS][0][1]
+            sharp = (1 / ours.confidence[row].float()).cpu().numpy()[truth.pick]
+            colors = ours.colors[row] if ours.colors is not None else torch.full_like(ours.points[row], 0.5)
+            yield Case(
+                pair,
+                truth,
+                SceneRecord.of(truth, methods, reference, spread=spread, sharp=sharp),
+                clouds,
+                (colors.float().clamp(0, 1) * 255).round().byte().cpu().numpy(),
+                here[row],
+            )
+
+    def _measure(self, cloud: Cloud, truth: SceneTruth) -> MethodRecord:
+        return measure(*cloud, truth, clouds=self.settings.clouds)
+
+    def _views(self, batch: PairBatch) -> dict[str, list[Views]]:
+        """The decoder's outputs of each way to get the target's features; ours may have several samples."""
+        own, imaginer = self.settings, self.imaginer
+        features, grid = self._features(batch)
+        reference, target = features[:, 0], features[:, 1]
+        condition = imaginer.condition(features, batch, grid)
+        seeds = [own.seed * 1_000_003 + int(index) for index in batch.index]
+        count = own.samples if own.samples > 1 and int(batch.index[0]) < own.spread_scenes else 1
+        views = {
+            OURS: [
+                imaginer.decode(reference, imaginer.imagine(condition, seeds, sample, grid), grid)
+                for sample in range(count)
+            ],
+            "oracle": [imaginer.decode(reference, target, grid)],
+            "oracle_vae": [imaginer.decode(reference, imaginer.reconstructed(target, grid), grid)],
+        }
+        if self.rival is not None:
+            theirs, their_grid = self.rival.encode(batch)
+            told = self.rival.condition(theirs, batch, their_grid)
+            made = self.rival.imagine(told, seeds, 0, their_grid)
+            views["regression"] = [self.rival.decode(theirs[:, 0], made, their_grid)]
+        return views
+
+    def _features(self, batch: PairBatch) -> tuple[Tensor, tuple[int, int]]:
+        """Both pictures' features; remembered for the questions about the same pairs."""
+        numbers = batch.index.tolist()
+        if self._encoded is None or self._encoded[0] != numbers:
+            self._encoded = (numbers, *self.imaginer.encode(batch))
+        return self._encoded[1], self._encoded[2]
+
+    # --- answers ---
+
+    def answers(self, pairs: list[ViewPair]) -> list[Scored]:
+        """Questions about the pairs with their answers."""
+        own = self.settings
+        if not own.questions:
+            return []
+        batch = PairBatch.collate(pairs)
+        features, grid = self._features(batch)
+        asked = [
+            Asked(row, question)
+            for row, pair in enumerate(pairs)
+            for question in self.asker.ask(pair, own.questions, Random(f"evaluation/{own.seed}/{pair.index}"))
+        ]
+        said = self.answerer(features, grid, batch, asked)
+        blind = self.answerer(features, grid, batch, asked, blind=True) if own.blind else [None] * len(asked)
+        return [Scored(item.question, text, without) for item, text, without in zip(asked, said, blind)]
+
+
+def _report(
+    pipeline: UniUGGPipeline, settings: RoomsEvaluation, records: list[SceneRecord], said: list[Scored]
+) -> dict[str, Any]:
+    sampled = [record for record in records if record.spread is not None]
+    errors = [record.methods[OURS].error for record in sampled]
+    joined = np.concatenate(errors) if errors else np.zeros(0)
+    doubts = {
+        "spread": [record.spread for record in sampled],
+        "confidence": [record.sharp for record in sampled],
+    }
+    return {
+        "what": "rooms",
+        "scenes": len(records),
+        "seed": settings.seed,
+        "model": {
+            "name": pipeline.config.name,
+            "trained": pipeline.trained,
+            "image_size": pipeline.config.image_size,
+            "parameters": sum(parameter.numel() for parameter in pipeline.model.parameters()),
+        },
+        "sampling": asdict(Imaginer(pipeline.model, settings.sampling).sampling),
+        "unseen": part_figures(records, "unseen"),
+        "seen": part_figures(records, "seen"),
+        "all": part_figures(records, "all"),
+        "reference": reference_figures(records),
+        "by_angle": by_motion(records, lambda record: record.angle, ANGLES),
+        "by_baseline": by_motion(records, lambda record: record.baseline, BASELINES),
+        "vqa": understanding_figures(said) if said else None,
+        "uncertainty": {
+            "samples": settings.samples,
+            "scenes": len(sampled),
+            **{
+                name: risk_coverage(np.concatenate(values) if values else np.zeros(0), joined)
+                for name, values in doubts.items()
+            },
+        }
+        if sampled
+        else None,
+    }
