@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from uniugg_core.models.uniugg import UniUGG
 from uniugg_core.prompts import question_prompt
-from uniugg_core.tokenizer import SpatialTokenizer
+from uniugg_core.tokenizer import SpatialTokenizer, TextStream
 
 from ..data.questions import Question
 from ..data.views import PairBatch
@@ -80,7 +80,8 @@ class Answerer:
                 part = order[start : start + _AT_ONCE]
                 rows = self._rows([asked[number] for number in part], tokens, grid, batch)
                 for number, ids in zip(part, self._continue(rows)):
-                    said[number] = self.tokenizer.decode(ids)
+                    stream = TextStream(self.tokenizer)
+                    said[number] = "".join(stream.push(token) for token in ids)
         return said
 
     def _picture_tokens(self, features_B2ND: Tensor, blind: bool) -> Tensor:

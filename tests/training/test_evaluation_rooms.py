@@ -1,0 +1,277 @@
+"""Evaluation in rooms on the micro model: what goes in and out, blindness, determinism, and the pipeline's own way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from micro import micro
+
+from training.data.questions.types import choice, lettered, metres, numeric
+from training.data.rooms import RoomsDataset
+from training.data.views import PairBatch
+from training.evaluation import rooms as rooms_module
+from training.evaluation.answering import Answerer, Asked
+from training.evaluation.imagining import Imaginer, Sampling
+from training.evaluation.pictures import case_sheet, chosen_cases
+from training.evaluation.pooled import OURS
+from training.evaluation.rooms import Evaluation, RoomsEvaluation, cases, evaluate_rooms, open_rooms
+from training.evaluation.tables import rooms_table, write_json
+from training.evaluation.understanding import Scored, chance, score_answer, understanding_figures
+from uniugg_core import cli
+from uniugg_core.cameras import Camera
+from uniugg_core.models.decoder import ViewOutput
+from uniugg_core.models.uniugg import UniUGG
+from uniugg_core.pipeline import Observation, UniUGGPipeline
+from uniugg_core.tokenizer import SpatialTokenizer
+
+SETTINGS = RoomsEvaluation(
+    scenes=3, questions=2, samples=2, spread_scenes=3, batch=2, rooms={"views": 3}, sampling=Sampling(steps=2)
+)
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> UniUGGPipeline:
+    tokenizer = SpatialTokenizer.shipped()
+    return UniUGGPipeline(UniUGG.initialised(micro("encoder").model.resolve(), 0, tokenizer), tokenizer)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _rooms_once() -> Iterator[None]:
+    """Rooms are made once for all tests: without OpenGL each takes half a second."""
+    kept: dict[tuple, RoomsDataset] = {}
+
+    def remembered(size: int, settings: RoomsEvaluation) -> RoomsDataset:
+        key = (size, settings.seed)
+        if key not in kept:
+            kept[key] = open_rooms(size, replace(settings, batch=8))
+        return kept[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rooms_module, "open_rooms", remembered)
+        yield
+
+
+@pytest.fixture(scope="module")
+def batch(pipeline: UniUGGPipeline) -> PairBatch:
+    rooms = rooms_module.open_rooms(pipeline.config.image_size, SETTINGS)
+    return PairBatch.collate([rooms.pair(number) for number in range(2)])
+
+
+@pytest.fixture(scope="module")
+def done(pipeline: UniUGGPipeline) -> Evaluation:
+    return evaluate_rooms(pipeline, SETTINGS)
+
+
+def without_time(report: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in report.items() if name != "seconds"}
+
+
+class TestScores:
+    SIZE = metres("object_size", "How high?", 0.8, (0,))
+    SIDE = choice("image_side", "Where?", ("left", "right"), 1, (0,))
+    ORDER = lettered("depth_order", "Which?", ("chair", "table", "lamp"), 2, (0,))
+
+    @pytest.mark.parametrize(
+        ("said", "score"),
+        [("0.80 m", 1.0), ("80 cm", 1.0), ("about 0.8 metres", 1.0), ("0.8", 1.0), ("1.6 m", 0.0), ("tall", 0.0)],
+    )
+    def test_numbers(self, said: str, score: float) -> None:
+        assert score_answer(said, self.SIZE) == score
+
+    def test_near_numbers_score_in_part(self) -> None:
+        assert score_answer("1.0 m", self.SIZE) == pytest.approx(0.6, abs=0.11)  # a quarter off
+
+    def test_counts_and_angles_keep_their_unit(self) -> None:
+        assert score_answer("4", numeric("count", "How many?", 4, "", 0, (0,))) == 1.0
+        assert score_answer("30 deg", numeric("view_change", "How far?", 30, "deg", 0, (0,))) == 1.0
+
+    @pytest.mark.parametrize(("said", "score"), [("right", 1), ("Right. ", 1), ("left", 0), ("", 0), ("right left", 0)])
+    def test_words(self, said: str, score: float) -> None:
+        assert score_answer(said, self.SIDE) == score
+
+    @pytest.mark.parametrize(("said", "score"), [("C", 1), ("c. lamp", 1), ("(C)", 1), ("A", 0), ("lamp", 0), ("", 0)])
+    def test_letters(self, said: str, score: float) -> None:
+        assert score_answer(said, self.ORDER) == score
+
+    def test_chance(self) -> None:
+        assert chance([self.SIDE, self.ORDER]) == [1 / 2, 1 / 3]
+        sizes = [metres("object_size", "?", value, (0,)) for value in (1.0, 1.0, 1.0, 8.0)]
+        assert chance(sizes) == [1, 1, 1, 0]  # "1.0 m" is the best constant
+
+    def test_figures(self) -> None:
+        scored = [
+            Scored(self.SIDE, "right", "left"),
+            Scored(self.SIDE, "left", "right"),
+            Scored(self.SIZE, "0.8 m", ""),
+        ]
+        figures = understanding_figures(scored)
+        assert figures["accuracy"] == pytest.approx(2 / 3) and figures["questions"] == 3
+        assert (
+            figures["families"]["image_side"]["accuracy"] == figures["families"]["image_side"]["blind_accuracy"] == 0.5
+        )
+        assert figures["families"]["object_size"] == {
+            "accuracy": 1.0,
+            "blind_accuracy": 0.0,
+            "chance": 1.0,
+            "questions": 1,
+        }
+        assert figures["family_accuracy"] == 0.75
+
+
+class TestLikeThePipeline:
+    def test_the_same_view_is_imagined(self, pipeline: UniUGGPipeline, batch: PairBatch) -> None:
+        imaginer = Imaginer(pipeline.model, Sampling(steps=2))
+        features, grid = imaginer.encode(batch)
+        made = imaginer.imagine(imaginer.condition(features, batch, grid), [5, 6], 1, grid)
+        points = imaginer.decode(features[:, 0], made, grid)[1].points
+        size = pipeline.config.image_size
+        for row, seed in enumerate((5, 6)):
+            picture = batch.image[row, 0].permute(1, 2, 0).numpy()
+            camera = Camera(size, size, batch.intrinsics[row, 0].double().numpy())
+            pose = batch.target_from_reference[row].double().numpy()
+            pose[:3, :3] = np.linalg.qr(pose[:3, :3])[0] * np.sign(np.diag(np.linalg.qr(pose[:3, :3])[1]))
+            scene = pipeline.imagine(Observation(picture, camera), pose, steps=2, samples=2, seed=seed)
+            np.testing.assert_allclose(points[row].numpy(), scene.views[2].points, rtol=2e-3, atol=2e-4)
+
+    def test_the_same_answers(self, batch: PairBatch) -> None:
+        tokenizer = SpatialTokenizer.shipped()
+        talkative = UniUGG.initialised(micro("encoder").model.resolve(), 0, tokenizer)
+        with torch.no_grad():  # fresh weights are so small that every prompt has the same answer
+            for weight in talkative.language.parameters():
+                weight.mul_(8 if weight.dim() > 1 else 1)
+        pipeline = UniUGGPipeline(talkative, tokenizer)
+        asked = [
+            Asked(0, choice("side", "Where is it?", ("left", "right"), 0, (0,))),
+            Asked(1, choice("side", "Which of the two frames is nearer to the big table?", ("1", "2"), 0, (0, 1))),
+            Asked(1, choice("side", "What?", ("left", "right"), 0, (1,))),
+        ]
+        features, grid = Imaginer(talkative).encode(batch)
+        said = Answerer(talkative, tokenizer, 6)(features, grid, batch, asked)
+        for item, text in zip(asked, said):
+            pictures = [
+                Observation(batch.image[item.row, view].permute(1, 2, 0).numpy()) for view in item.question.views
+            ]
+            assert text == pipeline.answer(pictures, item.question.text, max_new_tokens=6).text
+        assert len(set(said)) == 3
+
+
+class TestBlind:
+    def test_blind_answers_do_not_depend_on_the_picture(self, pipeline: UniUGGPipeline, batch: PairBatch) -> None:
+        other = replace(batch, image=255 - batch.image)
+        asked = [Asked(0, choice("side", "Where is it?", ("left", "right"), 0, (0, 1)))]
+        answerer, imaginer = Answerer(pipeline.model, pipeline.tokenizer, 4), Imaginer(pipeline.model)
+        one, two = imaginer.encode(batch)[0], imaginer.encode(other)[0]
+        grid = imaginer.encode(batch)[1]
+        assert not torch.allclose(one, two)
+        assert answerer(one, grid, batch, asked, blind=True) == answerer(two, grid, other, asked, blind=True)
+        assert torch.equal(answerer._picture_tokens(one, True), answerer._picture_tokens(two, True))
+        assert not torch.allclose(answerer._picture_tokens(one, False), answerer._picture_tokens(one, True))
+
+    def test_a_stand_in_that_needs_its_eyes(self, pipeline: UniUGGPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+        class StandIn:
+            def __init__(self, *_: object) -> None: ...
+
+            def __call__(
+                self, _f: object, _g: object, _b: object, asked: list[Asked], *, blind: bool = False
+            ) -> list[str]:
+                return ["nothing" if blind else item.question.answer for item in asked]
+
+        monkeypatch.setattr(rooms_module, "Answerer", StandIn)
+        figures = evaluate_rooms(pipeline, replace(SETTINGS, samples=1, clouds=False)).report["vqa"]
+        assert (figures["accuracy"], figures["blind_accuracy"], figures["questions"]) == (1.0, 0.0, 6)
+        assert 0 < figures["chance"] <= 1 and figures["family_accuracy"] == 1.0
+
+
+class TestRooms:
+    def test_the_report_has_what_others_read(self, done: Evaluation, tmp_path: Path) -> None:
+        write_json(done.report, tmp_path / "deep" / "figures.json")
+        report = json.loads((tmp_path / "deep" / "figures.json").read_text())
+        assert (report["scenes"], report["seed"]) == (3, 0)
+        for part in ("unseen", "seen"):
+            assert report[part]["error_ratio"] > 0 and report[part]["best_baseline"] in ("moved", "filled")
+            assert set(report[part]["methods"]) == {
+                *(OURS, "oracle", "oracle_vae", "moved", "filled", "moved_true", "filled_true")
+            }
+            for figures in report[part]["methods"].values():
+                assert set(figures) == {"error", "abs_rel", "delta_1.25", "coverage", "f_5cm", "f_10cm"}
+        assert 0 <= report["vqa"]["accuracy"] <= 1 and 0 <= report["vqa"]["blind_accuracy"] <= 1
+        assert report["uncertainty"]["spread"]["aurc"] > 0
+        assert (
+            sum(row["scenes"] for row in report["by_angle"]) == 3 == sum(row["scenes"] for row in report["by_baseline"])
+        )
+        assert "unseen by the reference" in rooms_table(done.report)
+
+    def test_true_depth_is_nearly_right_where_it_is_seen(self, done: Evaluation) -> None:
+        seen = done.report["seen"]["methods"]
+        assert seen["moved_true"]["error"] < 0.05 < seen[OURS]["error"]
+        assert done.report["unseen"]["methods"]["moved_true"]["coverage"] < seen["moved_true"]["coverage"]
+
+    def test_the_same_seed_repeats_and_another_does_not(self, pipeline: UniUGGPipeline, done: Evaluation) -> None:
+        again = evaluate_rooms(pipeline, SETTINGS)
+        assert without_time(again.report) == without_time(done.report)
+        assert [item.said for item in again.said] == [item.said for item in done.said]
+        other = evaluate_rooms(pipeline, replace(SETTINGS, seed=1, questions=0, samples=1, clouds=False))
+        assert other.report["vqa"] is None and other.report["uncertainty"] is None
+        assert {record.baseline for record in other.records}.isdisjoint(record.baseline for record in done.records)
+
+    def test_the_size_of_batches_does_not_matter(self, pipeline: UniUGGPipeline, done: Evaluation) -> None:
+        single = evaluate_rooms(pipeline, replace(SETTINGS, batch=1, questions=0, clouds=False))
+        for one, two in zip(single.records, done.records):
+            assert (one.index, one.baseline) == (two.index, two.baseline)
+            np.testing.assert_allclose(one.methods[OURS].error, two.methods[OURS].error, rtol=1e-3, atol=1e-4)
+
+    def test_a_perfect_model_has_no_error(self, pipeline: UniUGGPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+        def knowing(_: object, batch: PairBatch) -> dict[str, list]:
+            points = batch.points_in_reference()
+            ones = torch.ones_like(points[:, 0, ..., 0])
+            views = tuple(ViewOutput(points[:, view], ones, None, None, None) for view in (0, 1))
+            return {OURS: [views]}
+
+        monkeypatch.setattr(rooms_module._Runner, "_views", knowing)
+        report = evaluate_rooms(pipeline, replace(SETTINGS, questions=0)).report
+        for part in ("seen", "unseen"):
+            ours = report[part]["methods"][OURS]
+            assert ours["error"] == pytest.approx(0, abs=1e-5) and ours["delta_1.25"] == ours["f_5cm"] == 1.0
+            assert report[part]["error_ratio"] < 0.01
+            # its own cloud is the true one
+            assert report[part]["methods"]["filled"]["error"] == pytest.approx(
+                report[part]["methods"]["filled_true"]["error"], rel=1e-3
+            )
+        assert report["reference"]["error"] == pytest.approx(0, abs=1e-6)
+
+    def test_the_regression_variant_stands_beside(self, pipeline: UniUGGPipeline) -> None:
+        config = pipeline.config.replace(denoiser__kind="regress")
+        rival = UniUGG.initialised(config, 3, pipeline.tokenizer)
+        few = replace(SETTINGS, scenes=2, questions=0, samples=1, clouds=False)
+        report = evaluate_rooms(pipeline, few, regression=rival).report
+        assert report["unseen"]["methods"]["regression"]["error"] > 0
+        alone = evaluate_rooms(UniUGGPipeline(rival, pipeline.tokenizer), few).report
+        assert alone["seen"]["methods"][OURS]["error"] == report["seen"]["methods"]["regression"]["error"]
+
+    def test_pages_of_cases(self, pipeline: UniUGGPipeline, done: Evaluation) -> None:
+        chosen = chosen_cases(done.records, each=1)
+        assert list(chosen) == ["best 1", "median 1", "worst 1"] and sorted(chosen.values()) == [0, 1, 2]
+        (case,) = cases(pipeline, SETTINGS, [chosen["worst 1"]])
+        record = done.records[chosen["worst 1"]]
+        np.testing.assert_allclose(case.record.methods[OURS].error, record.methods[OURS].error, rtol=1e-3, atol=1e-4)
+        page = case_sheet(case, "worst 1")
+        assert page.dtype == np.uint8 and page.shape[1] > 1000 and page.std() > 10
+
+
+def test_the_command(pipeline: UniUGGPipeline, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pipeline.save_pretrained(tmp_path / "model")
+    words = ["eval", "rooms", "--model", str(tmp_path / "model"), "--scenes", "2", "--questions", "1", "--samples", "2"]
+    more = ["--steps", "2", "--json", str(tmp_path / "figures.json"), "--out", str(tmp_path / "pictures")]
+    assert cli.main([*words, *more]) == 0
+    assert "error / best free baseline" in capsys.readouterr().out
+    report = json.loads((tmp_path / "figures.json").read_text())
+    assert report["scenes"] == 2 and report["sampling"]["steps"] == 2 and report["model"]["folder"].endswith("model")
+    files = {path.name for path in (tmp_path / "pictures").iterdir()}
+    assert {"curves.png", "answers.png", "best-1.png"} <= files
