@@ -1,13 +1,18 @@
-"""Train a stage: encoder (1), vae (2), unified (3), or the small model's teacher.
+"""Train a stage: encoder (1), vae (2), unified (3), the small model's teacher, or all ablations.
 
 examples:
   uniugg train encoder --config training/configs/tiny/encoder.yaml --out runs/encoder
   uniugg train encoder --config training/configs/tiny/encoder.yaml --out runs/encoder --resume
   uniugg train vae --config training/configs/tiny/vae.yaml --out runs/vae --set model.start=runs/encoder
   torchrun --nproc-per-node 8 -m training.cli encoder --config training/configs/paper/encoder.yaml --out runs/encoder
+  uniugg train ablations --preset tiny --out runs/ablations
+  uniugg train ablations --preset tiny --out runs/ablations --use encoder=runs/tiny-encoder --set unified:run.steps=9000
 
 Ctrl-C and SIGTERM save a checkpoint after the current step; --resume goes on as if nothing had happened. OUT holds the
 settings (train.json), the curve (metrics.jsonl, tensorboard/), the newest pictures and the checkpoints.
+
+`ablations` trains what all variants share once, then each variant, measures them with `uniugg eval rooms` and writes
+OUT/ablations.md and .json. The same command again goes on where it was.
 """
 
 from __future__ import annotations
@@ -25,8 +30,8 @@ _STAGES = ("teacher", "encoder", "vae", "unified")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of ``uniugg train``."""
-    parser.add_argument("stage", choices=_STAGES, help="what to train")
-    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings, YAML (or train.json)")
+    parser.add_argument("stage", choices=(*_STAGES, "ablations"), help="what to train")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings of a stage, YAML (or train.json)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the run")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in DIR, if there is one")
     parser.add_argument(
@@ -34,15 +39,30 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="change a setting, e.g. --set optimizer.lr=1e-4",
+        help="change a setting, e.g. --set optimizer.lr=1e-4; of ablations also for one stage or run, vae:run.steps=9",
     )
     parser.add_argument("--quiet", action="store_true", help="no progress lines")
+    group = parser.add_argument_group("ablations")
+    group.add_argument("--preset", default="tiny", metavar="NAME", help="whose settings (default: %(default)s)")
+    group.add_argument("--configs", type=Path, metavar="DIR", help="a folder laid out like training/configs/tiny")
+    group.add_argument("--only", default="", metavar="A,B", help="variants, e.g. full,a,d (default: all)")
+    group.add_argument(
+        "--use", action="append", default=[], metavar="RUN=DIR", help="take this run as it is, e.g. vae=runs/tiny-vae"
+    )
+    group.add_argument("--train-seeds", type=int, default=1, metavar="N", help="trainings of stage 3 (%(default)s)")
+    group.add_argument("--seeds", default="0,1,2", metavar="A,B", help="of the test rooms (default: %(default)s)")
+    group.add_argument("--scenes", type=int, default=128, metavar="N", help="test rooms a seed (%(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Trains; the exit status is 0, or 128 plus the signal that stopped the run."""
     from .config import TrainConfig
+    from .typed import refuse
 
+    if args.stage == "ablations":
+        return _ablations(args)
+    if args.config is None:
+        raise refuse(f"{args.stage} needs its settings: --config FILE")
     # judged before torch is loaded, so that a misspelt setting answers at once
     config = TrainConfig.load(args.config, [*args.set, f"stage={args.stage}"])
     from .loop import Trainer
@@ -53,6 +73,36 @@ def run(args: argparse.Namespace) -> int:
         return 128 + getattr(signal, outcome.stopped, signal.SIGTERM)
     if outcome.checkpoint is not None and os.environ.get("RANK", "0") == "0":
         print(outcome.checkpoint)
+    return 0
+
+
+def _ablations(args: argparse.Namespace) -> int:
+    from .ablations import VARIANTS, Ablations, run_ablations
+    from .typed import refuse
+
+    pairs = [text.partition("=") for text in args.use]
+    if not all(name and folder for name, _, folder in pairs):
+        raise refuse(f"--use {args.use}: expected RUN=DIR, e.g. vae=runs/tiny-vae")
+    try:
+        seeds = tuple(int(seed) for seed in args.seeds.split(","))
+    except ValueError:
+        raise refuse(f"--seeds {args.seeds!r}: expected numbers, e.g. 0,1,2") from None
+    plan = Ablations(
+        configs=args.configs or Path(__file__).parent / "configs" / args.preset,
+        out=args.out,
+        changes=tuple(args.set),
+        use={name: Path(folder) for name, _, folder in pairs},
+        only=tuple(args.only.split(",")) if args.only else tuple(VARIANTS),
+        train_seeds=args.train_seeds,
+        seeds=seeds,
+        evaluation={"scenes": args.scenes},
+    )
+    log = None if args.quiet else sys.stderr
+    stopped = run_ablations(plan, log, say=lambda text: None if args.quiet else print(text, file=sys.stderr))
+    if stopped is not None:
+        return 128 + getattr(signal, stopped, signal.SIGTERM)
+    if os.environ.get("RANK", "0") == "0":
+        print((args.out / "ablations.md").read_text(encoding="utf-8"), end="")
     return 0
 
 

@@ -44,6 +44,7 @@ class RoomsEvaluation:
 
     scenes: int = 256  # rooms, one pair each
     seed: int = 0  # another seed draws other rooms
+    imagine: bool = True  # False measures answers alone
     questions: int = 8  # asked about each scene; 0 leaves understanding out
     blind: bool = True  # ask them all again without the pictures
     samples: int = 4  # imagined for each scene that uncertainty is measured on; below 2 leaves it out
@@ -109,8 +110,8 @@ def evaluate_rooms(
         numbers = range(first, min(first + settings.batch, settings.scenes))
         rooms.batch("pair", numbers)  # makes the rooms together, which is faster
         pairs = [rooms.pair(number) for number in numbers]
-        for case in runner.scenes(pairs):
-            records.append(case.record)
+        if settings.imagine:
+            records += [case.record for case in runner.scenes(pairs)]
         said += runner.answers(pairs)
         if progress is not None:
             progress(numbers.stop, settings.scenes)
@@ -244,7 +245,7 @@ def _report(
     }
     return {
         "what": "rooms",
-        "scenes": len(records),
+        "scenes": settings.scenes,
         "seed": settings.seed,
         "model": {
             "name": pipeline.config.name,
