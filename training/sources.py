@@ -27,6 +27,17 @@ def _rooms(data: DataConfig, model: ModelConfig, split: str) -> Source:
     return RoomsDataset(_configured(RoomsConfig, options), split, seed=data.seed)
 
 
+def _bags(data: DataConfig, model: ModelConfig, split: str) -> Source:
+    from .data.bags.dataset import BagsConfig, BagsDataset
+
+    if not data.path:
+        raise UniuggError(ErrorCode.REQUEST_INVALID, f"data.source {data.source!r} needs data.path, its folder")
+    # null takes back an option of the file that a configuration is based on
+    options = {name: value for name, value in data.options.items() if value is not None}
+    config = _configured(BagsConfig, {"size": model.image_size, **options})
+    return BagsDataset(data.path, config, split, data.seed)
+
+
 def _configured(cls: type, options: dict[str, Any]) -> Any:
     known = {field.name for field in dataclasses.fields(cls)}
     unknown = sorted(set(options) - known)
@@ -35,7 +46,7 @@ def _configured(cls: type, options: dict[str, Any]) -> Any:
     return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in options.items()})
 
 
-SOURCES: dict[str, Callable[[DataConfig, ModelConfig, str], Source]] = {"rooms": _rooms}
+SOURCES: dict[str, Callable[[DataConfig, ModelConfig, str], Source]] = {"rooms": _rooms, "bags": _bags}
 
 
 def open_source(data: DataConfig, model: ModelConfig, split: str) -> Source:

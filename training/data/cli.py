@@ -12,7 +12,9 @@ import importlib
 __all__ = ["SUBCOMMANDS", "configure", "run"]
 
 # name on the command line -> module of this package; the first line of its docstring is the summary
-SUBCOMMANDS: dict[str, str] = {}
+SUBCOMMANDS: dict[str, str] = {
+    "from-bag": "training.data.bags.command",
+}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
