@@ -285,6 +285,8 @@ def _result(plan: Ablations, name: str, train_seed: int, seed: int) -> Path:
 
 
 def _evaluate(plan: Ablations, name: str, train_seed: int, seed: int, say: Callable[[str], None]) -> None:
+    import torch
+
     from uniugg_core.pipeline import UniUGGPipeline
 
     from .evaluation.rooms import RoomsEvaluation, evaluate_rooms
@@ -301,8 +303,11 @@ def _evaluate(plan: Ablations, name: str, train_seed: int, seed: int, say: Calla
         before = json.loads(path.read_text(encoding="utf-8"))
         if (before["scenes"], before["model"]["folder"]) == (settings.scenes, str(model)):
             return
+    device = (
+        "cuda" if plan.settings(variant.step, train_seed).run.device == "auto" and torch.cuda.is_available() else "cpu"
+    )
     say(f"measuring {name}, training seed {train_seed}, rooms of seed {seed}")
-    report = evaluate_rooms(UniUGGPipeline.from_pretrained(model), settings).report
+    report = evaluate_rooms(UniUGGPipeline.from_pretrained(model, device=device), settings).report
     part = path.with_suffix(".part")
     write_json({**report, "model": {**report["model"], "folder": str(model)}}, part)
     os.replace(part, path)

@@ -29,6 +29,7 @@ from uniugg_core.cameras import Camera
 from uniugg_core.models.decoder import ViewOutput
 from uniugg_core.models.uniugg import UniUGG
 from uniugg_core.pipeline import Observation, UniUGGPipeline
+from uniugg_core.prompts import question_prompt
 from uniugg_core.tokenizer import SpatialTokenizer
 
 SETTINGS = RoomsEvaluation(
@@ -123,6 +124,7 @@ class TestScores:
             "questions": 1,
         }
         assert figures["family_accuracy"] == 0.75
+        assert {name: kind["accuracy"] for name, kind in figures["kinds"].items()} == {"choice": 0.5, "numeric": 1.0}
 
 
 class TestLikeThePipeline:
@@ -160,6 +162,25 @@ class TestLikeThePipeline:
             ]
             assert text == pipeline.answer(pictures, item.question.text, max_new_tokens=6).text
         assert len(set(said)) == 3
+
+    def test_a_commanded_pose_stands_in_the_prompt_as_in_training(
+        self, pipeline: UniUGGPipeline, batch: PairBatch
+    ) -> None:
+        language = pipeline.model.language
+        features, grid = Imaginer(pipeline.model).encode(batch)
+        pose = tuple(tuple(row) for row in batch.target_from_reference[1].tolist())
+        plain = choice("commanded_side", "Where then?", ("left", "right"), 0, (0,))
+        posed = replace(plain, target_from_reference=pose)
+        answerer = Answerer(pipeline.model, pipeline.tokenizer)
+        with torch.inference_mode():
+            tokens = language.embed_features(features)
+            without, row = answerer._rows([Asked(1, plain), Asked(1, posed)], tokens, grid, batch)
+            prompt = question_prompt(pipeline.tokenizer, plain.text, with_queries=True, answer="left")
+            rays = pipeline.model.raymap(batch.target_from_reference[1:2], batch.intrinsics[1:2, 0], grid)
+            whole, _, labels = language.collate([prompt], [[tokens[1, 0]]], [language.embed_rays(rays)[0]])
+        start = int((labels[0] < 0).sum())
+        torch.testing.assert_close(row, whole[0, :start], rtol=1e-4, atol=1e-5)
+        assert len(row) > len(without) + grid[0] * grid[1]
 
 
 class TestBlind:
@@ -203,6 +224,7 @@ class TestRooms:
                 assert set(figures) == {"error", "abs_rel", "delta_1.25", "coverage", "f_5cm", "f_10cm"}
         assert 0 <= report["vqa"]["accuracy"] <= 1 and 0 <= report["vqa"]["blind_accuracy"] <= 1
         assert report["uncertainty"]["spread"]["aurc"] > 0
+        assert report["uncertainty"]["median_spread"]["unseen"] > 0
         assert (
             sum(row["scenes"] for row in report["by_angle"]) == 3 == sum(row["scenes"] for row in report["by_baseline"])
         )

@@ -7,7 +7,8 @@ camera's frame, whose origin is the target camera.
   pixels are the headline.
 * **AbsRel** ``|q_z - p_z| / p_z``, mean over pixels; **delta** the share with ``max(q_z / p_z, p_z / q_z) < 1.25``.
 * **F-score** at a distance d: harmonic mean of precision (share of predicted points with a true point within d) and
-  recall (share of true points with a predicted one within d).
+  recall (share of true points with a predicted one within d). Neighbours are looked for among all points of the view;
+  those judged are the part's, at the picked pixels.
 
 A pixel for which a method has no point counts as if its point were the camera itself: error 1, AbsRel 1, outside delta.
 In the F-score it costs recall.

@@ -264,6 +264,7 @@ def _report(
         "uncertainty": {
             "samples": settings.samples,
             "scenes": len(sampled),
+            "median_spread": {part: _median_spread(sampled, part) for part in ("seen", "unseen")},
             **{
                 name: risk_coverage(np.concatenate(values) if values else np.zeros(0), joined)
                 for name, values in doubts.items()
@@ -272,3 +273,9 @@ def _report(
         if sampled
         else None,
     }
+
+
+def _median_spread(records: list[SceneRecord], part: str) -> float | None:
+    spreads = [record.spread[record.part(part)] for record in records if record.spread is not None]
+    joined = np.concatenate(spreads) if spreads else np.zeros(0)
+    return float(np.median(joined)) if len(joined) else None

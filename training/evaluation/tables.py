@@ -92,6 +92,7 @@ def _answers(figures: dict[str, Any]) -> str:
     rows = [["answers", "right", "blind", "chance", "questions"]]
     for name, family in figures["families"].items():
         rows.append([f"  {name}", *_rates(family), str(family["questions"])])
+    rows += [[f"all {name}", *_rates(kind), str(kind["questions"])] for name, kind in figures["kinds"].items()]
     rows.append(["all questions", *_rates(figures), str(figures["questions"])])
     return aligned(rows)
 
@@ -103,7 +104,8 @@ def _uncertainty(figures: dict[str, Any]) -> str:
         rows.append([f"  {share:.0%}", *(_number(figures[name]["risk"][number]) for name in names)])
     for key in ("aurc", "aurc_perfect", "aurc_random"):
         rows.append([key, *(_number(figures[name][key]) for name in names)])
-    return aligned(rows)
+    spread = figures["median_spread"]
+    return f"{aligned(rows)}\nmedian spread: seen {_number(spread['seen'])}, unseen {_number(spread['unseen'])}"
 
 
 def _rates(figures: dict[str, Any]) -> list[str]:

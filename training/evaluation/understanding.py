@@ -74,7 +74,8 @@ def understanding_figures(scored: Sequence[Scored]) -> dict[str, Any]:
 
     Returns:
         ``accuracy``, ``blind_accuracy`` (None if nobody answered blind) and ``chance``: means over the questions;
-        ``family_accuracy``: mean over the families; ``questions``; ``families``: the same of each.
+        ``family_accuracy``: mean over the families; ``questions``; ``families`` and ``kinds`` (numeric, choice): the
+        same of each.
     """
     by_chance = chance([item.question for item in scored])
     rows = [
@@ -85,12 +86,18 @@ def understanding_figures(scored: Sequence[Scored]) -> dict[str, Any]:
         }
         for item, guess in zip(scored, by_chance)
     ]
-    families: dict[str, list[Mapping[str, float | None]]] = {}
-    for item, row in zip(scored, rows):
-        families.setdefault(item.question.family, []).append(row)
-    figures = {name: _means(families[name]) for name in sorted(families)}
-    accuracies = [figure["accuracy"] for figure in figures.values()]
-    return {**_means(rows), "family_accuracy": fmean(accuracies) if accuracies else None, "families": figures}
+    families = _grouped(rows, [item.question.family for item in scored])
+    accuracies = [figure["accuracy"] for figure in families.values()]
+    return {
+        **_means(rows),
+        "family_accuracy": fmean(accuracies) if accuracies else None,
+        "kinds": _grouped(rows, [item.question.kind for item in scored]),
+        "families": families,
+    }
+
+
+def _grouped(rows: Sequence[Mapping[str, float | None]], names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    return {name: _means([row for row, own in zip(rows, names) if own == name]) for name in sorted(set(names))}
 
 
 def _means(rows: Sequence[Mapping[str, float | None]]) -> dict[str, Any]:
