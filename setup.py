@@ -65,6 +65,7 @@ EXTRAS = {
     "train": [
         "accelerate>=1.10",
         "lpips>=0.1.4",
+        "lz4>=4",  # depth of ScanNet++'s phone
         "matplotlib>=3.9",
         "moderngl>=5.12",
         "rosbags>=0.11",

@@ -13,7 +13,9 @@ __all__ = ["SUBCOMMANDS", "configure", "run"]
 
 # name on the command line -> module of this package; the first line of its docstring is the summary
 SUBCOMMANDS: dict[str, str] = {
+    "check": "training.data.check",
     "from-bag": "training.data.bags.command",
+    "pairs": "training.data.pairs",
 }
 
 

@@ -158,7 +158,7 @@ class UnifiedStage(Stage):
     @torch.no_grad()
     def _features(self, truth: PairBatch) -> tuple[Tensor, tuple[int, int]]:
         encoded = self.model.encode(to_unit(truth.image).flatten(0, 1))
-        return encoded.features.unflatten(0, (-1, 2)), encoded.grid
+        return encoded.features.unflatten(0, truth.image.shape[:2]), encoded.grid
 
     # --- answers ---
 
@@ -189,6 +189,7 @@ class UnifiedStage(Stage):
             self.tokenizer,
             question.text,
             images=len(question.views),
+            history=getattr(question, "history", ()),  # rooms ask one question at a time
             with_queries=question.target_from_reference is not None,
             answer=question.answer,
         )
