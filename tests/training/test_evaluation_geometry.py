@@ -195,6 +195,7 @@ class TestPooled:
         assert (seen["best_baseline"], unseen["best_baseline"]) == ("moved", "filled")
         assert seen["error_ratio"] == pytest.approx(0.5)
         assert unseen["error_ratio"] == pytest.approx(0.3 / 0.45, rel=1e-5)
+        assert seen["ratio_to"] == pytest.approx({"moved": 0.5, "filled": 1 / 3}, rel=1e-5)
         assert seen["share"] == unseen["share"] == 0.5
 
     def test_the_interval_holds_the_ratio(self) -> None:

@@ -57,7 +57,8 @@ def part_figures(records: Sequence[SceneRecord], part: str) -> dict[str, Any]:
 
     Returns:
         ``error_ratio``: our median relative point error over that of the best free baseline, ``error_ratio_interval``
-        its 95 % interval, ``best_baseline`` its name, ``share`` of the pixels, ``methods``: the figures of each.
+        its 95 % interval, ``best_baseline`` its name, ``ratio_to`` the same ratio to each free baseline, ``share``
+        of the pixels, ``methods``: the figures of each.
     """
     names = list(records[0].methods) if records else []
     methods = {name: _method(records, name, part) for name in names}
@@ -70,6 +71,7 @@ def part_figures(records: Sequence[SceneRecord], part: str) -> dict[str, Any]:
         "error_ratio": ratio,
         "error_ratio_interval": None if ratio is None else _ratio_interval(records, part),
         "best_baseline": best,
+        "ratio_to": {name: ours / error for name, error in free.items() if ours is not None and error > 0},
         "share": sum(int(record.part(part).sum()) for record in records) / total if total else None,
         "methods": methods,
     }

@@ -63,9 +63,9 @@ def run(args: argparse.Namespace) -> int:
     if sys.stderr.isatty():
         print("\r\x1b[K", end="", file=sys.stderr)
     report = {**done.report, "model": {**done.report["model"], "folder": args.model and str(args.model)}}
-    print(rooms_table(report))
     if args.json is not None:
-        write_json(report, args.json)
+        write_json(report, args.json)  # before the table, whose reader may leave (`| head`)
+    print(rooms_table(report))
     if args.out is not None:
         from .pictures import chosen_cases, plot_curves, save_cases
 
