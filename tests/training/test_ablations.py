@@ -18,6 +18,7 @@ from training.data.rooms import RoomsDataset
 from training.evaluation import rooms as rooms_module
 from training.evaluation.imagining import Sampling
 from training.evaluation.rooms import open_rooms
+from training.loop import Outcome, Trainer
 from uniugg_core.errors import UniuggError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -167,6 +168,38 @@ class TestRun:
         shutil.rmtree(model)
         run_ablations(replace(plan, only=("d",)))
         assert {path.name: path.read_bytes() for path in model.iterdir() if path.is_file()} == kept
+
+    def test_a_run_killed_in_the_middle_ends_as_if_it_had_not_been(
+        self, plan: Ablations, told: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        vae = plan.folder("vae")
+        again = replace(
+            plan, out=tmp_path, only=("generation",), use={"vae": vae}, changes=("run.checkpoint_every=1",), seeds=(0,)
+        )
+        step = Trainer._step
+
+        def fatal(self: Trainer, batches: Iterator) -> None:
+            if self.progress.step == 1:
+                raise Killed
+            step(self, batches)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Trainer, "_step", fatal)
+            with pytest.raises(Killed):
+                run_ablations(again)
+        assert not (tmp_path / "ablations.md").exists()
+        run_ablations(again)
+        weights = [out / "runs" / "generation" / "model" / "model.safetensors" for out in (plan.out, tmp_path)]
+        assert weights[0].read_bytes() == weights[1].read_bytes()
+        assert (tmp_path / "ablations.md").exists()
+
+    def test_a_signal_ends_it(
+        self, plan: Ablations, told: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(Trainer, "run", lambda self, resume: Outcome(1, "SIGTERM", None, {}))
+        said: list[str] = []
+        assert run_ablations(replace(plan, out=tmp_path), say=said.append) == "SIGTERM"
+        assert len(said) == 1
 
     def test_other_settings_in_the_same_folder_are_refused(self, plan: Ablations, told: list[str]) -> None:
         with pytest.raises(UniuggError, match="other settings"):
