@@ -72,6 +72,8 @@ EXTRAS = {
         "scipy>=1.11",
         "tensorboard>=2.18",
     ],
+    # Only `uniugg eval answer` on published Parquet files needs it; JSON lines and TSV are read without.
+    "parquet": ["pyarrow>=15"],
     "dev": [
         "colcon-common-extensions",  # keeps setuptools below 80
         "hypothesis>=6",

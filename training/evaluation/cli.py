@@ -17,6 +17,8 @@ __all__ = ["MODULES", "configure", "run"]
 # are imported for every `uniugg eval`, so their heavy imports belong inside run().
 MODULES = {
     "rooms": "training.evaluation.rooms_command",
+    "score": "training.evaluation.score_command",
+    "distances": "training.evaluation.distances_command",
 }
 
 
