@@ -1,4 +1,4 @@
-"""Train a stage: encoder (1), vae (2), unified (3), the small model's teacher, or all ablations.
+"""Train a stage (encoder, vae, unified), a teacher for it, or all ablations.
 
 examples:
   uniugg train encoder --config training/configs/tiny/encoder.yaml --out runs/encoder

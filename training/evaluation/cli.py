@@ -1,4 +1,4 @@
-"""Measure how good a model is: imagined scenes and answers in rooms that nobody trained on.
+"""Measure how good a model is, in rooms nobody trained on and on benchmarks.
 
 examples:
   uniugg eval rooms --model FOLDER --json figures.json --out pictures/
