@@ -8,12 +8,13 @@ from argparse import ArgumentParser
 import cv2
 import numpy as np
 import pytest
-from formats import arkit, scannet, shards, talks
-from formats.rendered import rendered
+from formats import arkit, prepared, scannet, shards, talks
+from formats.rendered import rendered, write_grey, write_rgb
 
 from training.config import DataConfig
 from training.data import arkitscenes, cli
 from training.data.covisibility import covisibility
+from training.data.frame_folder import write_tables
 from training.data.pair_list import DEFAULT_NAME, PairList
 from training.data.pairs import MiningConfig, mine
 from training.sources import open_source
@@ -95,6 +96,16 @@ class TestCheck:
             if name == "laion":
                 assert found["missing"] == {"samples left out (IMAGE_UNDECODABLE)": 1}
 
+    def test_folders_of_frames_are_recordings_too(self, tmp_path, capsys):
+        scene = rendered()
+        names = [f"{n:06d}" for n in range(len(scene))]
+        for n, name in enumerate(names):
+            write_rgb(tmp_path / "color" / f"{name}.png", scene.image[n])
+            write_grey(tmp_path / "depth" / f"{name}.png", scene.millimetres(n))
+        write_tables(tmp_path, names, scene.pose, np.repeat(scene.k[None], len(scene), 0), np.arange(len(scene)))
+        assert uniugg_data("check", tmp_path) == 0
+        assert "folder of frames" in capsys.readouterr().out
+
     def test_nothing_is_said_to_be_nothing(self, tmp_path):
         with pytest.raises(UniuggError, match="holds no"):
             uniugg_data("check", tmp_path)
@@ -139,6 +150,11 @@ class TestPairs:
         pair = open_source(data, preset("tiny"), "train").pair(0)
         assert pair.reference.image.shape == (32, 32, 3)
         assert 0.1 < min(pair.covisibility)
+
+    def test_a_set_s_own_pairs_are_taken_over(self, tmp_path, capsys):
+        prepared.write_scannetpp(tmp_path, rendered())
+        assert uniugg_data("pairs", tmp_path, "--listed", "--out", tmp_path / "own.json") == 0
+        assert len(PairList.load(tmp_path / "own.json")) == 4
 
     @pytest.mark.parametrize("ending", ["npz", "json"])
     def test_lists_come_back(self, tmp_path, ending):

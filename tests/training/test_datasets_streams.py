@@ -7,6 +7,7 @@ import json
 import pickle
 import tarfile
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -164,6 +165,15 @@ class TestConversations:
         assert red[50, 50, 0] > 200 > 60 > red[50, 50, 1]
         assert {mark.picture for mark in many.marks} == {0}
         assert {(mark.colour, len(mark.corners)) for mark in one.marks} == {("red", 2), ("blue", 4)}
+
+    def test_pictures_with_marks_outside_their_centre_are_shown_whole(self, tmp_path):
+        talk = SparRecords(talks.write_spar(tmp_path)).conversation(19)  # a box from x = 100 in a picture of 200 x 100
+        image = talk.images(100)[0].astype(int)
+        assert (image[:24] == 128).all()
+        assert (image[76:] == 128).all()
+        assert image[25 + 20, 10, 2] > 180 > 100 > image[25 + 20, 10, 0]  # its left edge, blue
+        assert not (replace(talk, marks=()).images(100)[0][:20] == 128).all()
+        assert (replace(talk, marks=()).images(100, "pad")[0][:24] == 128).all()
 
     def test_long_ones_keep_the_marked_places_of_what_is_shown(self, tmp_path):
         records = SparRecords(talks.write_spar(tmp_path))

@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 import torch
 
@@ -42,6 +43,12 @@ class Mark:
     colour: str
     corners: tuple[float, ...]  # x y of a dot, or x y x y of a frame
 
+    def within_centre(self, width: int, height: int) -> bool:
+        """Whether the centre square of a picture of that size shows all of it."""
+        side = min(width, height)
+        reach = np.array([side / width, side / height]) * 500  # to either side of the middle
+        return bool((np.abs(np.reshape(self.corners, (-1, 2)) - 500) < reach).all())
+
 
 @dataclass(frozen=True)
 class Conversation:
@@ -53,8 +60,13 @@ class Conversation:
     family: str = ""  # the set's own word for the kind of question
     marks: tuple[Mark, ...] = ()
 
-    def images(self, size: int) -> list[np.ndarray]:
+    def images(self, size: int, fit: str = "crop") -> list[np.ndarray]:
         """The pictures with their marks as squares (size, size, 3).
+
+        Args:
+            size: side in pixels.
+            fit: "crop" takes the centre square, as the model does when it is asked; "pad" keeps all of the picture
+                between grey bars. A picture with a mark outside of its centre square is padded anyway.
 
         Raises:
             UniuggError: of a picture that is missing or damaged.
@@ -62,10 +74,11 @@ class Conversation:
         out = []
         for number, path in enumerate(self.pictures):
             image = load_image(path)
-            for mark in self.marks:
-                if mark.picture == number:
-                    image = _drawn(image, mark)
-            out.append(square(image, size))
+            marks = [mark for mark in self.marks if mark.picture == number]
+            for mark in marks:
+                image = _drawn(image, mark)
+            whole = fit == "pad" or not all(mark.within_centre(image.shape[1], image.shape[0]) for mark in marks)
+            out.append(square(_padded(image) if whole else image, size))
         return out
 
 
@@ -97,12 +110,14 @@ class ConversationConfig:
     """How conversations are served."""
 
     size: int = 112  # side of the square pictures
+    fit: str = "crop"  # "crop" to the centre square, or "pad" to show all of a picture
     pictures: int = 2  # most pictures of a conversation; of longer ones evenly spaced ones are taken
     validation_share: float = 0.01  # conversations kept for validation
     longest: int = 4000  # characters of question, answer and history together; longer turns are left out
 
     def __post_init__(self) -> None:
-        if self.size < 1 or self.pictures < 1 or not 0 <= self.validation_share < 1:
+        good = self.size >= 1 and self.pictures >= 1 and 0 <= self.validation_share < 1
+        if not good or self.fit not in ("crop", "pad"):
             raise UniuggError(ErrorCode.REQUEST_INVALID, f"data.options are out of range: {self}")
 
 
@@ -187,12 +202,13 @@ class Conversations:
         said = sum(len(turn.question) + len(turn.answer) for turn in talk.turns[: at + 1])
         if said > self.config.longest:
             raise UniuggError(ErrorCode.QUESTION_TOO_LONG, f"{talk.name}: {said} characters")
-        pictures = talk.images(self.config.size) if len(talk.pictures) <= self.config.pictures else None
-        if pictures is None:
+        shown = talk
+        if len(talk.pictures) > self.config.pictures:
             kept = np.linspace(0, len(talk.pictures) - 1, self.config.pictures).round().astype(int).tolist()
             marks = tuple(Mark(kept.index(m.picture), m.colour, m.corners) for m in talk.marks if m.picture in kept)
             chosen = tuple(talk.pictures[number] for number in kept)
-            pictures = Conversation(talk.name, chosen, talk.turns, talk.family, marks).images(self.config.size)
+            shown = Conversation(talk.name, chosen, talk.turns, talk.family, marks)
+        pictures = shown.images(self.config.size, self.config.fit)
         turn = talk.turns[at]
         question = TurnQuestion(
             turn.question,
@@ -218,9 +234,15 @@ def _order(count: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch]).permutation(count).astype(np.int32)
 
 
-def _drawn(image: np.ndarray, mark: Mark) -> np.ndarray:
-    import cv2
+def _padded(image: np.ndarray) -> np.ndarray:
+    height, width = image.shape[:2]
+    out = np.full((max(height, width), max(height, width), 3), 128, np.uint8)
+    top, left = (len(out) - height) // 2, (len(out) - width) // 2
+    out[top : top + height, left : left + width] = image
+    return out
 
+
+def _drawn(image: np.ndarray, mark: Mark) -> np.ndarray:
     height, width = image.shape[:2]
     scale = np.tile([width / 1000, height / 1000], len(mark.corners) // 2)
     where = np.rint(np.array(mark.corners) * scale).astype(int).tolist()

@@ -40,6 +40,7 @@ class MiningConfig:
     frames: int = 200  # most frames of a scene that are compared, evenly spaced
     most: int = 400  # pairs of a scene
     width: int = 64  # pixels of the depth maps that are compared
+    listed: bool = False  # take the set's own pairs with its scores, and compare nothing
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -52,6 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--covisibility", type=float, nargs=2, default=own.covisibility, metavar=("LOW", "HIGH"))
     parser.add_argument("--frames", type=int, default=own.frames, help="compared in each scene (default: %(default)s)")
     parser.add_argument("--most", type=int, default=own.most, help="pairs of each scene (default: %(default)s)")
+    parser.add_argument("--listed", action="store_true", help="take the pairs that the set brings, mine none")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="option of the reader")
 
 
@@ -69,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     options: dict[str, object] = {}
     for change in args.set:
         options |= parse_change(change)
-    config = MiningConfig(covisibility=tuple(args.covisibility), frames=args.frames, most=args.most)
+    config = MiningConfig(covisibility=tuple(args.covisibility), frames=args.frames, most=args.most, listed=args.listed)
 
     def tell(name: str, rows: Sequence[Row], why: str) -> None:
         print(f"{name}: {len(rows)} pairs{f' ({why})' if why else ''}", file=sys.stderr)
@@ -178,7 +180,11 @@ def _balanced(pairs: np.ndarray, most: int, seed: int) -> list[int]:
 def _try_scene(job: tuple[Reader, str, Path, dict[str, object], MiningConfig]) -> tuple[list[Row], str]:
     reader, name, path, options, config = job
     try:
-        rows = mine_scene(reader.open(name, path, options), config)
+        recording = reader.open(name, path, options)
+        if config.listed:
+            own = [(first, second, score, score) for first, second, score in recording.listed]
+            return own, "" if own else "the set brings no pairs of this scene"
+        rows = mine_scene(recording, config)
     except UniuggError as error:
         return [], str(error)
     return rows, "" if rows else "no two frames with depth see enough of each other"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -110,10 +111,14 @@ class Recording:
         Raises:
             UniuggError: IMAGE_MISSING.
         """
-        for number, frame in enumerate(self.frames):
-            if frame.name == name:
-                return number
-        raise UniuggError(ErrorCode.IMAGE_MISSING, f"{self.name} has no frame {name!r} with picture and pose")
+        number = self._numbers.get(name)
+        if number is None:
+            raise UniuggError(ErrorCode.IMAGE_MISSING, f"{self.name} has no frame {name!r} with picture and pose")
+        return number
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {frame.name: number for number, frame in enumerate(self.frames)}
 
     def depth(self, number: int, width: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Depth (h, w) of frame `number` without lens, and its K (3, 3); not turned. Zeros where there is none.
@@ -156,6 +161,7 @@ class Reader:
     layout: str  # "ScanNet++, dslr" ...
     find: Callable[[Path], dict[str, Path]]  # folder -> name of each scene in it and where it lies
     open: Callable[[str, Path, Mapping[str, object]], Recording]  # name, place and options -> recording
+    lists: bool = False  # whether its recordings bring pairs of their own
 
 
 def read_picture(path: Path) -> np.ndarray:

@@ -153,7 +153,9 @@ class PosedPairs:
                     ErrorCode.REQUEST_INVALID, f"{path} is of {pairs.layout!r}, the folder of {self.reader.layout!r}"
                 )
             return pairs
-        rows = ((s, [(a, b, v, v) for a, b, v in self.recording(s).listed]) for s in self.scenes)
+        # opening every scene of a large set takes minutes: `uniugg data pairs --listed` does it once for all runs
+        own = self.scenes if self.reader.lists else ()
+        rows = ((s, [(a, b, v, v) for a, b, v in self.recording(s).listed]) for s in own)
         pairs = PairList.collect(self.reader.layout, rows)
         if not len(pairs):
             raise UniuggError(

@@ -153,5 +153,5 @@ def _load(path: Path) -> dict[str, np.ndarray]:
         raise UniuggError(ErrorCode.REQUEST_INVALID, f"{path} cannot be read: {error}") from None
 
 
-ARKITSCENES = Reader("ARKitScenes, DUSt3R-processed", find_arkitscenes, open_arkitscenes)
-SCANNETPP = Reader("ScanNet++, DUSt3R-processed", find_scannetpp, open_scannetpp)
+ARKITSCENES = Reader("ARKitScenes, DUSt3R-processed", find_arkitscenes, open_arkitscenes, lists=True)
+SCANNETPP = Reader("ScanNet++, DUSt3R-processed", find_scannetpp, open_scannetpp, lists=True)

@@ -7,7 +7,6 @@ import textwrap
 import cv2
 import numpy as np
 
-from .contact_sheet import depth_picture
 from .single import square
 from .views import View
 from .warping import warp
@@ -36,7 +35,7 @@ def pair_rows(pairs: list[tuple[View, View]]) -> list[np.ndarray]:
             target.image,
             warped,
             difference,
-            *map(depth_picture, (reference.depth, target.depth)),
+            *_depths(reference, target),
         ]
         share = f"{found.agreement:.0%}" if np.isfinite(found.agreement) else "nothing in view"
         title = f"{reference.name} | {target.name}   in place: {share}, colours differ by {found.colour:.3f}"
@@ -56,6 +55,19 @@ def picture_rows(shown: list[tuple[np.ndarray, str]], columns: int = 6) -> np.nd
     blank = np.full_like(cells[0], 255)
     cells += [blank] * (-len(cells) % columns)
     return np.concatenate([_row(cells[at : at + columns]) for at in range(0, len(cells), columns)])
+
+
+def _depths(*views: View) -> list[np.ndarray]:
+    """Depth in colours that span what these views have: near is yellow, far is dark, unknown is black."""
+    known = np.concatenate([view.depth[view.depth > 0] for view in views])
+    near, far = np.log(np.percentile(known, (1, 99))) if len(known) else (0.0, 1.0)
+    out = []
+    for view in views:
+        share = (far - np.log(np.maximum(view.depth, 1e-3))) / max(far - near, 1e-6)
+        level = np.rint(np.clip(share, 0.0, 1.0) * 215 + 40).astype(np.uint8)
+        colours = cv2.cvtColor(cv2.applyColorMap(level, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
+        out.append(np.where(view.depth[..., None] > 0, colours, 0).astype(np.uint8))
+    return out
 
 
 def _row(cells: list[np.ndarray]) -> np.ndarray:
