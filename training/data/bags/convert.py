@@ -139,6 +139,8 @@ def _prepare(out: Path, work: Path, settings: str, overwrite: bool) -> bool:
     mine = work / "settings.json"
     if mine.is_file() and mine.read_text(encoding="utf-8") == settings:
         return False
+    if mine.is_file() and not list((work / "blocks").glob("*.npz")):
+        shutil.rmtree(work)  # an attempt that made nothing yet, say with a wrong topic
     if out.is_dir() and any(out.iterdir()):
         ours = (out / INDEX).is_file() or mine.is_file()
         if not (overwrite and ours):
@@ -153,7 +155,10 @@ def _prepare(out: Path, work: Path, settings: str, overwrite: bool) -> bool:
             file.unlink(missing_ok=True)
         (out / INDEX).unlink(missing_ok=True)
         finished.unlink(missing_ok=True)
-    work.mkdir(parents=True)
+    try:
+        work.mkdir(parents=True)
+    except OSError as error:
+        raise UniuggError(ErrorCode.INTERNAL, f"{work} cannot be made: {error.strerror}") from None
     mine.write_text(settings, encoding="utf-8")
     return False
 

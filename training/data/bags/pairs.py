@@ -14,7 +14,7 @@ import numpy as np
 
 from uniugg_core.cameras import Camera, inverse_rigid
 
-from ..covisibility import covisibility
+from ..covisibility import TOLERANCE, covisibility, lift
 
 __all__ = ["PairLimits", "PoseCheck", "candidates", "check_poses", "choose", "confirmed", "measure", "shrink"]
 
@@ -170,17 +170,36 @@ def check_poses(
     return PoseCheck(len(pairs), *means)
 
 
-def confirmed(
-    depth: np.ndarray, intrinsics: np.ndarray, poses: np.ndarray, segments: np.ndarray, least: float = 0.2
-) -> np.ndarray:
-    """The segments (N,) joined where depth says that a step was a motion and no jump: both frames see the other."""
-    borders = np.flatnonzero(np.diff(segments) != 0)
-    if not len(borders):
-        return segments
-    both = _both_ways((depth, intrinsics, poses, np.stack([borders, borders + 1], -1))).min(-1)
+def confirmed(depth: np.ndarray, intrinsics: np.ndarray, poses: np.ndarray, segments: np.ndarray) -> np.ndarray:
+    """The segments (N,) joined where depth says that a fast step was a motion and no jump.
+
+    It was a motion if, both ways, the frames share surfaces and hardly any point of one hangs in the air before what
+    the other sees there. (A point behind what the other sees may be hidden and says nothing.)
+    """
     joined = np.zeros(len(segments), np.int64)
-    joined[borders[both < least] + 1] = 1
+    for i in np.flatnonzero(np.diff(segments) != 0):
+        views = [(depth[n], intrinsics[n], poses[n]) for n in (i, i + 1)]
+        both = [_agreement(*views), _agreement(*views[::-1])]
+        joined[i + 1] = not all(same >= 0.15 and floating <= 0.25 * same for same, floating in both)
     return np.cumsum(joined)
+
+
+_View = tuple[np.ndarray, np.ndarray, np.ndarray]  # small depth map, its K, its pose
+
+
+def _agreement(view: _View, other: _View) -> tuple[float, float]:
+    """Shares of a view's points that lie on what another view sees, and that hang before it."""
+    points = lift(*view).reshape(-1, 3)
+    points = points[np.isfinite(points[:, 2])]
+    depth, k, pose = other
+    local = (points - pose[:3, 3]) @ pose[:3, :3]
+    ahead = local[:, 2] > 1e-3
+    pixels = np.rint(local[ahead, :2] / local[ahead, 2:] * k[[0, 1], [0, 1]] + k[:2, 2]).astype(np.int64)
+    inside = ((pixels >= 0) & (pixels < depth.shape[::-1])).all(-1)
+    there, z = depth[pixels[inside, 1], pixels[inside, 0]], local[ahead, 2][inside]
+    slack = TOLERANCE[0] * z + TOLERANCE[1]
+    same = (there > 0) & (np.abs(there - z) <= slack)
+    return float(same.sum() / max(len(points), 1)), float((there - z > slack).sum() / max(len(points), 1))
 
 
 def _both_ways(job: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:

@@ -86,7 +86,7 @@ class Report:
         return cls(
             source=str(source),
             form=form,
-            topics={} if topics is None else {k: v for k, v in asdict(topics).items() if v is not None},
+            topics={} if topics is None else _chosen(topics),
             fixed_frame=alignment.fixed_frame,
             camera_frame=alignment.camera_frame,
             pictures=alignment.pictures,
@@ -118,7 +118,10 @@ class Report:
         """For people."""
         rows = [
             ("recording", f"`{self.source}`"),
-            *((f"topic: {name}", f"`{value}`") for name, value in self.topics.items()),
+            *(
+                (name.replace("_", " "), f"`{' '.join(value) if isinstance(value, list) else value}`")
+                for name, value in self.topics.items()
+            ),
             ("poses", f"`{self.camera_frame}` in `{self.fixed_frame}`"),
             ("frames used", f"{self.frames} of {self.pictures} pictures, {self.size[0]} x {self.size[1]}"),
             ("time and way", f"{self.seconds:.1f} s, {self.path_length:.2f} m"),
@@ -160,6 +163,12 @@ class Report:
                 "stripes. Where something is wrong with the poses, the stripes do not continue each other.",
             ]
         return "\n".join(lines).rstrip() + "\n"
+
+
+def _chosen(topics: Topics) -> dict[str, Any]:
+    """As JSON has it: lists, no tuples, and nothing that was not chosen."""
+    values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(topics).items()}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def write_report(folder: Path, report: Report) -> None:
