@@ -194,13 +194,14 @@ class Trainer:
                 metrics, better = self._validate()
             if run.pictures_every and (step % run.pictures_every == 0 or last):
                 self._pictures()
-            if last:
-                self.stage.finish(self._fetch)
+            if last or better:  # either may be what the next stage starts from
+                self.stage.settle(self._fetch)
             if step % run.checkpoint_every == 0 or last or better:
                 self._save(best=better)
-            if last and self.accelerator.is_main_process:
-                with self.average.applied():
-                    self.stage.export(self.out / "model")
+        # Also on resuming a finished run: the kill may have come between its last checkpoint and this.
+        if progress.step >= run.steps and self.accelerator.is_main_process and not (self.out / "model").exists():
+            with self.average.applied():
+                self.stage.export(self.out / "model")
         if self.stop.name is not None and progress.step < run.steps:
             self._save()
             self.reporter.say(f"stopped by {self.stop.name} after step {progress.step}; --resume goes on from here")

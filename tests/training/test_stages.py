@@ -81,6 +81,12 @@ class TestChain:
         assert changed(before, after) == {"spatial"}
         assert float(after["vae.latent_scale"]) != 1.0
 
+    def test_stage_3_may_start_from_the_best_or_the_last(self, runs: Path) -> None:
+        run = files.Checkpoints(runs / "vae")
+        for folder in (run.best(), run.last()):
+            assert folder is not None
+            assert float(files.read_weights(folder, files.WEIGHTS)["vae.latent_scale"]) != 1.0
+
     def test_stage_2_standardises(self, runs: Path) -> None:
         stage = build_stage(micro("vae", start=runs / "vae"))
         features = stage._features(stage.source("train").batch("pair", range(8))["image"].float() / 255)[0]

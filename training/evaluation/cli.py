@@ -18,6 +18,7 @@ __all__ = ["MODULES", "configure", "run"]
 MODULES = {
     "rooms": "training.evaluation.rooms_command",
     "score": "training.evaluation.score_command",
+    "answer": "training.evaluation.answer_command",
     "distances": "training.evaluation.distances_command",
 }
 

@@ -71,8 +71,8 @@ class Stage(nn.Module):
     def begin(self, fetch: Fetch) -> None:
         """Before the first step of a fresh run (not of a resumed one)."""
 
-    def finish(self, fetch: Fetch) -> None:
-        """After the last step, before the last checkpoint."""
+    def settle(self, fetch: Fetch) -> None:
+        """Before the best and the last checkpoint are written: measures what the next stage reads from them."""
 
     def export(self, out: Path) -> None:
         """After the last step, under the averaged weights: writes what is ready for use; most stages have nothing."""

@@ -123,7 +123,7 @@ class VAEStage(Stage):
         std = (square / count - mean.square()).clamp(min=0).sqrt()
         self.model.vae.set_statistics(mean=mean.float(), std=std.float())
 
-    def finish(self, fetch: Fetch) -> None:
+    def settle(self, fetch: Fetch) -> None:
         """One over the standard deviation of the posterior means, over ``scale_samples`` training pairs."""
         total = square = 0.0
         count = 0
