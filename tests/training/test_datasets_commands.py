@@ -106,6 +106,21 @@ class TestCheck:
         assert uniugg_data("check", tmp_path) == 0
         assert "folder of frames" in capsys.readouterr().out
 
+    def test_a_real_sensor_passes(self, tmp_path, capsys, repository):
+        """Measured depth with holes and noise is not taken for a wrong convention, and a wrong one is still named."""
+        real = repository / "tests" / "data" / "real_pair"
+        cameras = json.loads((real / "cameras.json").read_text())
+        for name in cameras["frames"]:
+            write_rgb(tmp_path / "color" / f"{name}.jpg", cv2.imread(str(real / f"{name}.jpg"))[..., ::-1])
+            write_grey(tmp_path / "depth" / f"{name}.png", cv2.imread(str(real / f"{name}_depth.png"), -1))
+        poses, k = np.array(cameras["world_from_camera"]), np.array([cameras["matrix"]] * 2)
+        write_tables(tmp_path, cameras["frames"], poses, k, np.arange(2.0))
+        assert uniugg_data("check", tmp_path) == 0
+        write_tables(tmp_path, cameras["frames"], np.linalg.inv(poses), k, np.arange(2.0))
+        capsys.readouterr()
+        assert uniugg_data("check", tmp_path) == 1
+        assert "inverted" in capsys.readouterr().out.partition("WRONG")[2]
+
     def test_nothing_is_said_to_be_nothing(self, tmp_path):
         with pytest.raises(UniuggError, match="holds no"):
             uniugg_data("check", tmp_path)

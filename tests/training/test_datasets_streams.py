@@ -16,11 +16,13 @@ from formats import arkit, prepared, scannet, shards, talks
 from formats.rendered import rendered
 
 from training.config import DataConfig
+from training.data.arkitscenes import READER
 from training.data.conversations import ConversationConfig, Conversations
 from training.data.images import FolderPictures
 from training.data.instructions import JsonRecords, LlavaRecords, SparRecords, find_llava, find_spar
 from training.data.iphone_depth import DepthFile
 from training.data.mixture import Mixture, Part
+from training.data.pair_list import DEFAULT_NAME, PairList
 from training.data.shards import Shard, ShardPictures
 from training.data.single import SingleConfig, SinglePictures
 from training.sources import open_source
@@ -245,6 +247,17 @@ class TestPairs:
         assert sorted(names[0]) == sorted(names[1])
         assert len(set(names[0])) == 8
         assert names[0] != names[1]
+
+    def test_only_frames_of_pairs_are_opened(self, tmp_path):
+        """A video has thousands of calibrations, each a file."""
+        scene = rendered()
+        folder = arkit.write_raw(tmp_path, scene)
+        names = sorted(path.name for path in (folder / "lowres_wide").iterdir())
+        rows = [("Training/41000001", [(names[0], names[2], 0.6, 0.6)])]
+        PairList.collect(READER.layout, rows).save(tmp_path / DEFAULT_NAME)
+        source = self.source(tmp_path)
+        assert [frame.name for frame in source.recording("Training/41000001").frames] == [names[0], names[2]]
+        assert source.pair(0).target.name.endswith(names[2])
 
     def test_ranks_share_the_stream_and_a_resumed_one_goes_on(self, tmp_path):
         prepared.write_scannetpp(tmp_path, rendered())

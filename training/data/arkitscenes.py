@@ -117,13 +117,16 @@ def open_scene(name: str, folder: Path, options: Mapping[str, object]) -> Record
         problems["damaged lines in the trajectory"] = trajectory.damaged
     cameras = _Nearest(_by_time(folder / f"{kind}_intrinsics") or _by_time(folder / "lowres_wide_intrinsics"))
     depths, sure = _Nearest(_by_time(folder / "lowres_depth")), _Nearest(_by_time(folder / "confidence"))
-    frames = []
+    frames, poses, only = [], [], options.get("only")
     for time, picture in pictures.items():
         pose = trajectory.at(time, interpolate=bool(options.get("interpolate", True)))
-        pincam, depth = cameras.at(time), depths.at(time)
         if pose is None:
             problems["pictures without a pose"] += 1
             continue
+        poses.append(pose)
+        if only is not None and picture.name not in only:  # type: ignore[operator]
+            continue
+        pincam, depth = cameras.at(time), depths.at(time)
         if pincam is None:
             problems["pictures without a calibration"] += 1
             continue
@@ -134,12 +137,10 @@ def open_scene(name: str, folder: Path, options: Mapping[str, object]) -> Record
             continue
         if depth is None:
             problems["pictures without depth"] += 1
-        stored = (
-            None if depth is None else PngDepth(depth, sure.at(time), int(options.get("confidence", 1)))  # type: ignore[call-overload]
-        )
+        least = int(options.get("confidence", 1))  # type: ignore[call-overload]
+        stored = None if depth is None else PngDepth(depth, sure.at(time), least)
         frames.append(Frame(picture.name, picture, camera, pose, stored))
-    poses = np.stack([frame.world_from_camera for frame in frames]) if frames else np.zeros((0, 4, 4))
-    turns = quarter_turns(poses) if options.get("upright", True) else 0
+    turns = quarter_turns(np.stack(poses)) if poses and options.get("upright", True) else 0
     return Recording(name, tuple(frames), turns, problems=dict(problems))
 
 

@@ -160,7 +160,8 @@ class Reader:
 
     layout: str  # "ScanNet++, dslr" ...
     find: Callable[[Path], dict[str, Path]]  # folder -> name of each scene in it and where it lies
-    open: Callable[[str, Path, Mapping[str, object]], Recording]  # name, place and options -> recording
+    # Name, place and options -> recording. The option "only", names of frames, spares readers the cost of others.
+    open: Callable[[str, Path, Mapping[str, object]], Recording]
     lists: bool = False  # whether its recordings bring pairs of their own
 
 

@@ -68,7 +68,9 @@ class PosedPairs:
         self.skipped: Counter[str] = Counter()  # damaged pairs that this process met, by error
         self._open: OrderedDict[str, Recording] = OrderedDict()
         self._order: tuple[int, np.ndarray] | None = None
+        self.list: PairList | None = None
         self.list = self._choose(self._read_list(folder))
+        self._open.clear()  # what was opened for its pairs, has all frames
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_open": OrderedDict(), "_order": None, "skipped": Counter()}
@@ -117,11 +119,20 @@ class PosedPairs:
         if scene not in self._open:
             if scene not in self.scenes:
                 raise UniuggError(ErrorCode.IMAGE_MISSING, f"there is no scene {scene!r} any more")
-            self._open[scene] = self.reader.open(scene, self.scenes[scene], self.config.reader)
+            self._open[scene] = self.reader.open(
+                scene, self.scenes[scene], {**self.config.reader, "only": self._frames(scene)}
+            )
         self._open.move_to_end(scene)
         while len(self._open) > 2 * self.config.group:
             self._open.popitem(last=False)
         return self._open[scene]
+
+    def _frames(self, scene: str) -> frozenset[str] | None:
+        """Names of the frames of a scene that are in pairs; None while the pairs are not known yet."""
+        if self.list is None:
+            return None
+        rows = self.list.scene == self.list.scenes.index(scene)
+        return frozenset([*self.list.reference[rows].tolist(), *self.list.target[rows].tolist()])
 
     def _load(self, row: int, index: int) -> ViewPair:
         recording = self.recording(self.list.scenes[self.list.scene[row]])

@@ -43,12 +43,12 @@ def find_scannetpp(root: Path) -> dict[str, Path]:
 
 def open_arkitscenes(name: str, folder: Path, options: Mapping[str, object]) -> Recording:
     """One prepared ARKitScenes video; options: none."""
-    return _open(name, folder, "vga_wide", "lowres_depth")
+    return _open(name, folder, "vga_wide", "lowres_depth", options.get("only"))
 
 
 def open_scannetpp(name: str, folder: Path, options: Mapping[str, object]) -> Recording:
     """One prepared ScanNet++ scene, dslr and iphone pictures together; options: none."""
-    return _open(name, folder, "images", "depth")
+    return _open(name, folder, "images", "depth", options.get("only"))
 
 
 def _find(root: Path, pictures: str) -> dict[str, Path]:
@@ -56,13 +56,15 @@ def _find(root: Path, pictures: str) -> dict[str, Path]:
     return {name: path for name, path in found.items() if (path / _META).is_file() or (path.parent / _ALL).is_file()}
 
 
-def _open(name: str, folder: Path, pictures: str, depths: str) -> Recording:
+def _open(name: str, folder: Path, pictures: str, depths: str, only: object = None) -> Recording:
     table = _scene_table(folder)
     names = [str(image) for image in table["images"]]
     problems: Counter[str] = Counter()
     frames: list[Frame] = []
     kept: dict[int, str] = {}
     for number, image in enumerate(names):
+        if only is not None and image not in only:  # type: ignore[operator]
+            continue
         picture = _with_ending(folder / pictures, image)
         if picture is None:
             problems["poses without a picture"] += 1
