@@ -9,7 +9,9 @@ import pytest
 from odd_bags import BENT, SECOND, SMALL, STORE, Odd, info, link, look, path, raw, tf, wall, write_bag
 from rosbags.rosbag2 import StoragePlugin, Writer
 
+from benchmarks import bags as benchmark
 from training.data.bags.align import Selection, align, select
+from training.data.bags.convert import convert
 from training.data.bags.frames import read_frames, warp_depth
 from training.data.bags.reader import Bag
 from training.data.bags.topics import Topics, find_topics
@@ -242,6 +244,33 @@ def test_a_recorder_that_died_before_its_description(tmp_path):
     (tmp_path / "bag" / "metadata.yaml").unlink()
     assert len(frames_of(tmp_path / "bag", tmp_path)[1]) == 8
     assert len(frames_of(next((tmp_path / "bag").glob("*.mcap")), tmp_path)[1]) == 8
+
+
+def test_messages_left_in_sqlites_log_are_noted(tmp_path):
+    write_bag(tmp_path / "bag", Odd())
+    (tmp_path / "bag" / "bag.db3-wal").write_bytes(b"newest messages")
+    plan, _ = frames_of(tmp_path / "bag", tmp_path)
+    assert "bag.db3-wal" in plan.notes[0]
+
+
+def test_a_depth_format_nobody_can_read_is_said(tmp_path):
+    write_bag(tmp_path / "bag", Odd(depth="compressed", frames=2))
+    source = tmp_path / "bag"
+    with Bag(source) as bag, Writer(tmp_path / "rvl", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        for topic in bag.topics.values():
+            connection = writer.add_connection(topic.name, topic.msgtype, typestore=STORE)
+            for message in bag.messages([topic.name]):
+                data = message.data.replace(b"compressedDepth png", b"compressedDepth rvl")
+                writer.write(connection, message.logged, data)
+    error = refused(convert, tmp_path / "rvl", tmp_path / "out")
+    assert error.code == ErrorCode.IMAGE_MISSING
+    assert "IMAGE_ENCODING_UNSUPPORTED (2 of 2)" in error.message and "choose png" in error.message
+
+
+@pytest.mark.parametrize("form", ["sqlite3, raw bgr8", "mcap, JPEG + PNG depth", "sqlite3, zstd messages"])
+def test_the_benchmark_reads_what_it_wrote(form, tmp_path):
+    benchmark.write(tmp_path / "bag", benchmark.FORMS[form], (80, 80), 4)
+    assert benchmark.read(tmp_path / "bag") == 8
 
 
 def test_the_real_recording(sample_bag, tmp_path):

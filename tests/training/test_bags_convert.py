@@ -169,6 +169,7 @@ def test_damaged_pictures_are_left_out_and_counted(bag, tmp_path):
     report = convert(source, tmp_path / "out", EASY)
     assert report.frames == 10 and sum(report.dropped.values()) == 2
     assert report.dropped == {"not decodable: IMAGE_UNDECODABLE": 1, "not decodable: IMAGE_MISSING": 1}
+    assert any("000003: IMAGE_UNDECODABLE" in note for note in report.notes)
 
 
 def humble(source: Path, target: Path) -> None:

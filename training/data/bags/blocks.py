@@ -63,6 +63,7 @@ class BlockResult:
     small_k: np.ndarray  # (F, 3, 3)
     dropped: list[tuple[int, str]]  # stamp and reason
     pixels: int  # bytes of decoded pictures and depth
+    notes: list[str]  # what exactly was wrong, once for each code
 
 
 def begin_worker() -> None:
@@ -79,11 +80,12 @@ def do_block(block: Block) -> BlockResult:
     if block.file.is_file():
         return _load(block.file)
     found: dict[int, tuple[str, tuple[int, int], np.ndarray, float, np.ndarray, np.ndarray]] = {}
-    dropped, pixels = [], 0
+    dropped, notes, pixels = [], {}, 0
     for number, frame in _frames(block):
         stamp = block.plans[number].color.stamp
         if isinstance(frame, UniuggError):
             dropped.append((stamp, f"not decodable: {frame.code.name}"))
+            notes.setdefault(frame.code, f"at {stamp / 1e9:.3f} s: {frame}")
             continue
         pixels += frame.image.nbytes + frame.depth.nbytes // 2  # depth as the 16 bits that sensors give
         share = float((frame.depth > 0).mean())
@@ -106,6 +108,7 @@ def do_block(block: Block) -> BlockResult:
         np.array(columns[5], np.float64).reshape(-1, 3, 3),
         sorted(dropped),
         pixels,
+        list(notes.values()),
     )
     _save(block.file, result)
     return result
@@ -163,7 +166,9 @@ def _write(target: Path, name: str, frame: Frame) -> None:
 
 
 def _save(file: Path, result: BlockResult) -> None:
-    about = {name: getattr(result, name) for name in ("names", "plans", "sizes", "shares", "dropped", "pixels")}
+    about = {
+        name: getattr(result, name) for name in ("names", "plans", "sizes", "shares", "dropped", "pixels", "notes")
+    }
     partial = file.with_name(file.name + ".partial")
     with partial.open("wb") as stream:
         np.savez(
@@ -190,4 +195,5 @@ def _load(file: Path) -> BlockResult:
             data["small_k"],
             [tuple(item) for item in about["dropped"]],
             about["pixels"],
+            about["notes"],
         )

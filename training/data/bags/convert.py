@@ -108,6 +108,7 @@ def _convert(
     results = _frames(source, target, work, topics, plans, options, pool, progress)
     dropped = [*alignment.dropped, *passed_over, *(item for result in results for item in result.dropped)]
     names = [name for result in results for name in result.names]
+    alignment.notes.extend(dict.fromkeys(note for result in results for note in result.notes[:1]))
     if not names:
         raise UniuggError(ErrorCode.IMAGE_MISSING, f"{source} has no usable frame: {_reasons(dropped, alignment)}")
     kept = [plans[_BLOCK * number + local] for number, result in enumerate(results) for local in result.plans]
@@ -306,7 +307,7 @@ def _reasons(dropped: list[tuple[int, str]], alignment: Alignment) -> str:
     for _, reason in dropped:
         counts[reason] = counts.get(reason, 0) + 1
     listed = ", ".join(f"{reason} ({count} of {alignment.pictures})" for reason, count in counts.items())
-    return "; ".join([listed, *alignment.notes[:2]])
+    return "; ".join([listed, *alignment.notes[:3]])
 
 
 def _rounded(pair: np.ndarray) -> list[float]:

@@ -50,11 +50,11 @@ class PoseCheck:
         """What is probably wrong, in words; None if nothing is."""
         wrong = {
             "the poses look like world-to-camera matrices": self.inverted,
-            "the poses look like those of a body frame (x forward), not of the optical frame": self.body_axes,
+            "the poses look like a body frame's (x forward); name the optical one with --camera-frame": self.body_axes,
         }
         text, best = max(wrong.items(), key=lambda item: item[1])
         if self.pairs and best > self.as_given + 0.1:
-            return f"{text}: frames near in time then overlap by {best:.0%}, as given by {self.as_given:.0%}"
+            return f"{text} (near frames then overlap by {best:.0%}, as given by {self.as_given:.0%})"
         if self.pairs and self.as_given < 0.2:
             return f"frames near in time overlap by {self.as_given:.0%} only: poses, calibration or depth may be wrong"
         return None

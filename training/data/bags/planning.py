@@ -37,6 +37,7 @@ def plan_folder(path: Path, wanted: Selection) -> Alignment:
             camera = Camera(about.width, about.height, folder.intrinsics[number])
         except UniuggError as error:
             result.dropped.append((stamp, f"not decodable: {error.code.name}"))
+            result.notes.append(f"{folder.names[number]}: {error}")
             continue
         depth = path / "depth" / f"{folder.names[number]}.png"
         plan = FramePlan(
