@@ -21,6 +21,7 @@ from training.sources import open_source
 from uniugg_core.config import preset
 from uniugg_core.errors import UniuggError
 
+FLIP = np.diag([1.0, -1.0, -1.0, 1.0])
 EASY = MiningConfig(covisibility=(0.1, 1.0))
 
 
@@ -40,6 +41,16 @@ def invert_trajectory(folder) -> None:
         axis = cv2.Rodrigues(turn.T)[0].ravel()
         lines.append(" ".join(map(str, [row[0], *axis, *(-turn.T @ row[4:])])))
     path.write_text("\n".join(lines))
+
+
+def write_frames(folder, poses) -> None:
+    """The rendered room as a folder of frames with these poses."""
+    scene = rendered()
+    names = [f"{n:06d}" for n in range(len(scene))]
+    for n, name in enumerate(names):
+        write_rgb(folder / "color" / f"{name}.png", scene.image[n])
+        write_grey(folder / "depth" / f"{name}.png", scene.millimetres(n))
+    write_tables(folder, names, poses, np.repeat(scene.k[None], len(scene), 0), np.arange(len(scene)))
 
 
 class TestCheck:
@@ -97,14 +108,30 @@ class TestCheck:
                 assert found["missing"] == {"samples left out (IMAGE_UNDECODABLE)": 1}
 
     def test_folders_of_frames_are_recordings_too(self, tmp_path, capsys):
-        scene = rendered()
-        names = [f"{n:06d}" for n in range(len(scene))]
-        for n, name in enumerate(names):
-            write_rgb(tmp_path / "color" / f"{name}.png", scene.image[n])
-            write_grey(tmp_path / "depth" / f"{name}.png", scene.millimetres(n))
-        write_tables(tmp_path, names, scene.pose, np.repeat(scene.k[None], len(scene), 0), np.arange(len(scene)))
+        write_frames(tmp_path, rendered().pose)
         assert uniugg_data("check", tmp_path) == 0
         assert "folder of frames" in capsys.readouterr().out
+
+    @pytest.mark.parametrize(
+        ("name", "mistake"),
+        [
+            ("inverted", np.linalg.inv),
+            ("y and z flipped (OpenGL, nerfstudio)", lambda pose: pose @ FLIP),
+            ("inverted, then flipped", lambda pose: np.linalg.inv(pose @ FLIP)),
+            ("y and z flipped (OpenGL, nerfstudio)", lambda pose: np.array(scannet.permuted(pose))),
+        ],
+    )
+    def test_every_wrong_convention_is_told_from_the_others(self, tmp_path, capsys, name, mistake):
+        write_frames(tmp_path, np.stack([mistake(pose) for pose in rendered().pose]))
+        assert uniugg_data("check", tmp_path) == 1
+        assert f"poses {name} would give 100%" in capsys.readouterr().out
+
+    @pytest.mark.parametrize("scale", [0.1, 1000.0])
+    def test_poses_in_another_unit_are_wrong(self, tmp_path, scale):
+        poses = rendered().pose.copy()
+        poses[:, :3, 3] *= scale
+        write_frames(tmp_path, poses)
+        assert uniugg_data("check", tmp_path) == 1
 
     def test_a_real_sensor_passes(self, tmp_path, capsys, repository):
         """Measured depth with holes and noise is not taken for a wrong convention, and a wrong one is still named."""

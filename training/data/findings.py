@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,17 @@ from uniugg_core.images import decode_compressed
 
 from . import images, instructions, shards
 from .layouts import layouts_of
-from .pairs import MiningConfig, mine_scene
-from .posed import Reader, Recording
+from .posed import Reader, Recording, turned
 from .sheets import pair_rows, picture_rows
 from .views import View
 from .warping import CONVENTIONS, agreement
 
 __all__ = ["Finding", "examine"]
 
-_SURE = 0.6  # share of looked-up surfaces in place from which poses are believed
+_SURE = 0.7  # share of looked-up surfaces in place from which poses are believed
 _SAMPLES = 64  # pictures or conversations that are read
 _SHOWN = 12
+_COMPARED = 60  # frames of a scene among which pairs are chosen
 
 
 @dataclass
@@ -110,7 +110,8 @@ def _recordings(
         turns[("up", "left", "down", "right")[recording.turns]] += 1
         views = _choose_pairs(recording, pairs, finding)
         all_pairs += views
-        rows += pair_rows(views)
+        upright = [(turned(a, recording.turns), turned(b, recording.turns)) for a, b in views]
+        rows += pair_rows(upright)
     finding.facts |= {"scenes looked into": looked, "frames": frames, "of these with depth": with_depth}
     if listed:
         finding.facts["pairs listed by the set"] = listed
@@ -122,21 +123,42 @@ def _recordings(
 
 
 def _choose_pairs(recording: Recording, most: int, finding: Finding) -> list[tuple[View, View]]:
-    """Pairs that moved enough to tell conventions apart; those that are read as agreeing best, else just neighbours."""
-    config = MiningConfig(covisibility=(0.3, 0.8), least_motion=(0.3, 15.0), frames=40, most=most)
-    names = [row[:2] for row in mine_scene(recording, config)]
-    depth = [frame for frame in recording.frames if frame.depth is not None]
-    if not names and len(depth) > 1:
-        step = max(1, len(depth) // (2 * most + 1))
-        names = [(a.name, b.name) for a, b in list(zip(depth[::step], depth[step::step]))[:most]]
-    out = []
-    for pair in names[:most]:
+    """Pairs that turned and moved enough to tell conventions apart, as stored: turning them upright needs right poses.
+
+    Frames are chosen by the angle between them, which is the same in every convention, so that wrong poses cannot
+    choose pairs that happen to look right; of these the ones that moved farthest, up to a metre.
+    """
+    recording = replace(recording, turns=0)
+    depth = [number for number, frame in enumerate(recording.frames) if frame.depth is not None]
+    if len(depth) < 2:
+        return []
+    numbers = np.array(depth)[np.linspace(0, len(depth) - 1, min(_COMPARED, len(depth))).round().astype(int)]
+    turns, places = recording.poses[numbers, :3, :3], recording.poses[numbers, :3, 3]
+    cosine = (np.einsum("aij,bij->ab", turns, turns) - 1) / 2
+    angle = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+    moved = np.linalg.norm(places[:, None] - places[None, :], axis=-1)
+    first, second = np.triu_indices(len(numbers), 1)
+    angle, moved = angle[first, second], moved[first, second]
+    # a fitting angle counts most, then the way between them
+    rank = np.where((angle > 8) & (angle < 35), 2.0, np.where(angle < 35, 1.0, 0.0)) + 0.9 * np.where(
+        moved <= 1.0, moved, 0.5 / np.maximum(moved, 1.0)
+    )
+    out: list[tuple[View, View]] = []
+    used: set[int] = set()
+    for row in np.argsort(-rank, kind="stable"):
+        pair = int(numbers[first[row]]), int(numbers[second[row]])
+        if len(out) == most:
+            break
+        if len(used & set(pair)) == 2 or (used & set(pair) and len(depth) > 4 * most):
+            continue
         try:
-            first, second = (recording.view(recording.number(name)).check() for name in pair)
+            views = [recording.view(number).check() for number in pair]
         except UniuggError as error:
             finding.missing[f"damaged frames ({error.code.name})"] += 1
+            used |= set(pair)
             continue
-        out.append((first, second))
+        used |= set(pair)
+        out.append((views[0], views[1]))
     return out
 
 

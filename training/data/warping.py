@@ -14,33 +14,23 @@ import numpy as np
 
 from uniugg_core.cameras import inverse_rigid
 
-from .colmap import unpermuted
 from .covisibility import TOLERANCE, lift
 from .views import View
 
 __all__ = ["CONVENTIONS", "Warp", "agreement", "warp"]
 
 
-def _inverted(pose: np.ndarray) -> np.ndarray:
-    return inverse_rigid(pose)
-
-
 def _flipped(pose: np.ndarray) -> np.ndarray:
     return pose @ np.diag([1.0, -1.0, -1.0, 1.0])
 
 
-def _swapped(pose: np.ndarray) -> np.ndarray:
-    out = unpermuted(pose)
-    return out if np.linalg.det(out[:3, :3]) > 0 else out @ np.diag([1.0, 1.0, -1.0, 1.0])
-
-
-# What poses might have been instead of camera-to-world with OpenCV's axes.
+# What poses might have been instead of camera-to-world with OpenCV's axes. How the world is turned cannot be told from
+# two views: nerfstudio's files of ScanNet++, permuted world included, look like flipped ones.
 CONVENTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "as read": lambda pose: pose,
-    "inverted": _inverted,
-    "y and z flipped (OpenGL)": _flipped,
-    "inverted, then flipped": lambda pose: _flipped(_inverted(pose)),
-    "permuted as in ScanNet++": _swapped,
+    "inverted": inverse_rigid,
+    "y and z flipped (OpenGL, nerfstudio)": _flipped,
+    "inverted, then flipped": lambda pose: _flipped(inverse_rigid(pose)),
 }
 
 
