@@ -194,6 +194,9 @@ class FolderRespondent:
     at_once = 1
 
     def __init__(self, folder: Path, *, device: str = "cpu", max_new_tokens: int = 512) -> None:
+        from uniugg_core._compat import ensure_torchvision
+
+        ensure_torchvision()
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
         try:
