@@ -8,6 +8,7 @@ the picture turned until the sky is up.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -220,7 +221,9 @@ def folders_with(root: Path, marks: Sequence[str], depth: int = 4) -> dict[str, 
                 name = folder.relative_to(root).as_posix()
                 found[root.resolve().name if name == "." else name] = folder
             else:
-                below += sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+                with os.scandir(folder) as entries:  # knows folders from files without asking about each
+                    names = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
+                below += [folder / name for name in sorted(names)]
         level = below
     return dict(sorted(found.items()))
 
