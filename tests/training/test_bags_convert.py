@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
+import subprocess
+import sys
 import tarfile
+import time
 from pathlib import Path
 
 import cv2
@@ -118,6 +122,35 @@ def test_interrupted_and_resumed_is_the_same_bytes(bag, folder, tmp_path, monkey
 
 
 real_read = blocks.read_frames
+
+
+ORPHANS = """
+import multiprocessing, os, sys, time
+from concurrent.futures import ProcessPoolExecutor
+from training.data.bags.blocks import begin_worker
+if __name__ == "__main__":
+    pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("forkserver"), initializer=begin_worker)
+    print(pool.submit(os.getpid).result(), flush=True)
+    time.sleep(600)
+"""
+
+
+def test_no_process_outlives_a_killed_conversion(repository, tmp_path):
+    script = tmp_path / "orphans.py"
+    script.write_text(ORPHANS)
+    where = {**os.environ, "PYTHONPATH": str(repository)}
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=where) as parent:
+        worker = int(parent.stdout.readline())
+        parent.kill()
+    for _ in range(300):
+        try:
+            state = Path(f"/proc/{worker}/stat").read_text().split()[2]
+        except (FileNotFoundError, ProcessLookupError):
+            return
+        if state == "Z":
+            return
+        time.sleep(0.05)
+    pytest.fail("the worker is still there")
 
 
 def test_what_is_there_already(bag, folder, tmp_path, monkeypatch):

@@ -7,10 +7,13 @@ lack theirs.
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -67,8 +70,11 @@ class BlockResult:
 
 
 def begin_worker() -> None:
-    """One thread a process: the processes are the parallelism."""
+    """One thread a process, for the processes are the parallelism; and none outlives a killed parent."""
     cv2.setNumThreads(1)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 
 def do_block(block: Block) -> BlockResult:
@@ -112,6 +118,11 @@ def do_block(block: Block) -> BlockResult:
     )
     _save(block.file, result)
     return result
+
+
+def _end_with(parent: Any) -> None:
+    parent.join()
+    os._exit(1)
 
 
 _OPEN: dict[Path, Bag] = {}  # the bag that this process reads

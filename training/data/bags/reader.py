@@ -54,8 +54,12 @@ class Bag:
     """
 
     def __init__(self, path: str | Path, scratch: str | Path | None = None) -> None:
-        from rosbags.rosbag2 import Reader
-
+        try:
+            from rosbags.rosbag2 import Reader
+        except ImportError:
+            raise UniuggError(
+                ErrorCode.REQUEST_INVALID, "reading recordings needs rosbags: pip install 'uniugg_ros[bags]'"
+            ) from None
         self.path = Path(path)
         files, self._by_message = _storages(self.path, None if scratch is None else Path(scratch))
         self.notes: list[str] = []
