@@ -13,6 +13,7 @@ from training.evaluation.benchmarks import NAMES, Row, benchmark
 from training.evaluation.cleaning import clean_answer, refined_match, refined_match_official
 from training.evaluation.intervals import bootstrap, task_means
 from training.evaluation.scoring import read_rows, row_of, score_rows
+from uniugg_core.cli import main
 from uniugg_core.errors import ErrorCode, UniuggError
 
 CHAIRS = ("A. table", "B. chair", "C. office chair", "D. window")
@@ -380,6 +381,44 @@ def test_malformed_rows_are_named(tmp_path: Path, line: str, reason: str) -> Non
     path.write_text(line)
     with pytest.raises(UniuggError, match=reason):
         read_rows(path, benchmark("vsi-bench"))
+
+
+def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, out = tmp_path / "rows.jsonl", tmp_path / "figures.json"
+    path.write_text(json.dumps({"task": "depth_prediction_oc", "answer": "2", "prediction": "2 m"}))
+    command = ["eval", "score", "SPAR-Bench", "--predictions", str(path)]
+    assert main([*command, "--json", str(out)]) == 0
+    assert "depth_prediction_oc" in capsys.readouterr().out
+    assert main([*command, "--json", "-"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said == json.loads(out.read_text())
+    assert said["measures"][0]["figures"]["overall"]["value"] == 1
+    assert main([*command[:-1], str(tmp_path / "none.jsonl")]) == 2
+    assert "REQUEST_INVALID" in capsys.readouterr().err
+
+
+def test_odd_line_ends_within_an_answer_do_not_break_the_row(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    row = {"task": "object_counting", "answer": "3", "prediction": "3\u2028\x85\x0c"}
+    path.write_text(json.dumps(row, ensure_ascii=False))
+    (read,) = read_rows(path, benchmark("vsi-bench"))
+    assert read.prediction == row["prediction"]
+
+
+def test_without_resamples_there_are_no_intervals() -> None:
+    table = score_rows(benchmark("vsi-bench"), [Row("object_counting", "3", "3")], resamples=0)
+    assert table.to_json()["measures"][0]["figures"]["overall"] == {
+        "value": 0.5,
+        "low": None,
+        "high": None,
+        "units": None,
+    }
+    assert "[" not in table.to_text()
+
+
+def test_a_view_change_whose_truth_is_none_is_refused() -> None:
+    with pytest.raises(UniuggError, match="row '7' of view_change_infer"):
+        figures("spar-bench", [Row("view_change_infer", "to the left", "move_left:1", id="7")])
 
 
 def test_kinds_follow_from_the_question_where_they_do() -> None:

@@ -88,6 +88,16 @@ def test_kernel_distance_subsets() -> None:
     assert (whole.mean, whole.std) == (pytest.approx(whole.whole, rel=1e-12), pytest.approx(0, abs=1e-9))
 
 
+def test_large_sets_are_worked_on_without_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = samples(30, 4, 8), samples(25, 4, 9)
+    with_table = kernel_distance(first, second, subsets=5, subset_size=10)
+    monkeypatch.setattr("training.evaluation.distances._TABLE", 0)
+    monkeypatch.setattr("training.evaluation.distances._ROWS", 7)
+    without = kernel_distance(first, second, subsets=5, subset_size=10)
+    assert without.mean == pytest.approx(with_table.mean, rel=1e-10)
+    assert without.std == pytest.approx(with_table.std, rel=1e-10)
+
+
 @pytest.mark.parametrize(
     ("first", "second"),
     [(np.zeros((3, 2)), np.zeros((3, 4))), (np.zeros((1, 2)), np.zeros((3, 2))), (np.zeros(3), np.zeros((3, 1)))],

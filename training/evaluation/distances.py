@@ -87,10 +87,12 @@ def kernel_distance(
     if subsets < 1 or size < 2:
         raise UniuggError(ErrorCode.REQUEST_INVALID, f"{subsets} subsets of {size}: at least 1 of 2 are needed")
     generator = np.random.default_rng(seed)
+    # Small sets: every pair's kernel once, and subsets picked from the table. Large ones would not fit in memory.
+    table = _Table(first, second) if max(len(first), len(second)) <= _TABLE else None
     values = []
     for _ in range(subsets):
-        chosen = (generator.choice(len(vectors), size, replace=False) for vectors in (first, second))
-        values.append(polynomial_mmd(*(vectors[index] for vectors, index in zip((first, second), chosen))))
+        chosen = [generator.choice(len(vectors), size, replace=False) for vectors in (first, second)]
+        values.append(table.mmd(*chosen) if table else polynomial_mmd(first[chosen[0]], second[chosen[1]]))
     return KernelDistance(
         mean=float(np.mean(values)),
         std=float(np.std(values)),
@@ -122,6 +124,23 @@ def load_features(path: Path) -> np.ndarray:
 
 
 _ROWS = 2048  # of a kernel matrix in memory at once
+_TABLE = 4096  # vectors of a set whose whole kernel matrices are kept: 128 MiB each
+
+
+class _Table:
+    """The kernel of every pair."""
+
+    def __init__(self, first: np.ndarray, second: np.ndarray) -> None:
+        pairs = ((first, first), (second, second), (first, second))
+        self.first, self.second, self.across = ((a @ b.T / a.shape[1] + 1.0) ** 3 for a, b in pairs)
+
+    def mmd(self, chosen_1: np.ndarray, chosen_2: np.ndarray) -> float:
+        """As :func:`polynomial_mmd` of the chosen vectors."""
+        within = 0.0
+        for kernel, chosen in ((self.first, chosen_1), (self.second, chosen_2)):
+            part = kernel[np.ix_(chosen, chosen)]
+            within += (part.sum() - np.trace(part)) / (len(chosen) * (len(chosen) - 1))
+        return float(within - 2 * self.across[np.ix_(chosen_1, chosen_2)].mean())
 
 
 def _kernel_sum(first: np.ndarray, second: np.ndarray) -> float:

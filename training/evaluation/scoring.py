@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,12 @@ class ScoreTable:
                     "name": column.name,
                     "note": column.note,
                     "figures": {
-                        name: {"value": figure.value, "low": figure.low, "high": figure.high, "units": figure.units}
+                        name: {
+                            "value": figure.value,
+                            "low": None if math.isnan(figure.low) else figure.low,
+                            "high": None if math.isnan(figure.high) else figure.high,
+                            "units": figure.units,
+                        }
                         for name, figure in column.figures.items()
                     },
                 }
@@ -99,7 +105,7 @@ def read_rows(path: Path, benchmark: Benchmark) -> list[Row]:
     except (OSError, UnicodeDecodeError) as error:
         raise UniuggError(ErrorCode.REQUEST_INVALID, f"{path} cannot be read: {error}") from None
     rows = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             try:
                 rows.append(row_of(json.loads(line), benchmark))
@@ -203,5 +209,5 @@ def _cell(column: Column, name: str) -> str:
     if figure is None:
         return ""
     scale = 100 if column.percent else 1
-    interval = "" if figure.low != figure.low else f" [{figure.low * scale:.1f}, {figure.high * scale:.1f}]"
+    interval = "" if math.isnan(figure.low) else f" [{figure.low * scale:.1f}, {figure.high * scale:.1f}]"
     return f"{figure.value * scale:.2f}{interval}"

@@ -24,6 +24,8 @@ from pathlib import Path
 
 import numpy as np
 
+from uniugg_core.errors import ErrorCode, UniuggError
+
 from ..answers import extract_letter, extract_number
 from ..mra import mean_relative_accuracy
 from .base import Measure, Question, Row, Total, rows_measure
@@ -162,9 +164,16 @@ def _corrected(row: Row) -> float:
         said = {name.replace(" ", "_"): float(value) for name, value in found}
         if not said:
             return 0.0
-        pairs = zip(_axes(said), _axes(parse_motion_strictly(row.truth)))
+        pairs = zip(_axes(said), _axes(_true_motion(row)))
         return float(np.mean([mean_relative_accuracy(p, y) for p, y in pairs]))
     return float(extract_letter(row.prediction, row.options) == row.truth.upper())
+
+
+def _true_motion(row: Row) -> dict[str, float]:
+    try:
+        return parse_motion_strictly(row.truth)
+    except ValueError as error:
+        raise UniuggError(ErrorCode.REQUEST_INVALID, f"row {row.id!r} of {row.task}: the answer is {error}") from None
 
 
 def _axes(parts: dict[str, float]) -> list[float]:
