@@ -138,6 +138,14 @@ def test_numbers(text: str, number: float | None) -> None:
     assert extract_number(text) == number
 
 
+@pytest.mark.parametrize("loop", ["answer is the ", "A ", "(A) (B) ", "answer\n", "1 "])
+def test_a_model_that_repeats_itself_is_read_in_linear_time(loop: str) -> None:
+    # an unbounded pattern is quadratic here and would run into the time limit of every test
+    text = loop * (200_000 // len(loop))
+    extract_letter(text, FURNITURE)
+    extract_number(text)
+
+
 def test_refusals_and_what_is_left() -> None:
     assert is_refusal("I’m sorry, but I can’t assist with that.")
     assert not is_refusal("The chair can be seen.")

@@ -44,7 +44,7 @@ _DENIED = (
 _CHOICE = r"[\(\[\"'“]*([A-Za-z])(?![A-Za-z0-9'’])"
 _FILLER = (
     r"(?:(?:is|was|would\s+be|should\s+be|must\s+be|to\s+be|be|are|the|an?|letter|option|choice|answer|one|my|"
-    r"therefore|thus)\b|[\s:=,\-–—>])*"
+    r"therefore|thus)\b|[\s:=,\-–—>]){0,24}"
 )
 _STATED = re.compile(
     r"\b(?:answer|choice|select|choose|chose|pick|guess|go(?:ing)?\s+with|opt\s+for|correct\s+(?:option|one|letter)|"
