@@ -1,1 +1,1 @@
-"""Everything that happens before a model ships: data, three stages of training, evaluation. Never imported by the node."""
+"""Everything before a model ships: data, three stages of training, evaluation. Never imported by the node."""
