@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CONSTRAINTS = ROOT / "requirements" / "constraints.txt"
 MESSAGE_PACKAGES = ("ros2_ws/src/uniugg_interfaces", "tools/tf2_msgs_standin")
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"  # PyTorch's public index of CPU builds
-EXTRAS_EVERYWHERE = ("bags", "view", "runtime", "train", "dev")
+EXTRAS_EVERYWHERE = ("bags", "view", "runtime", "train", "parquet", "dev")
 EXTRAS_WHEELS = ("ros-wheels", "ros-wheels-build")
 
 
