@@ -13,8 +13,8 @@ _BLOCK = 1_000_003  # a prime, so that repeating the block does not make equal r
 def fill(module: nn.Module, seed: int, dtype: torch.dtype) -> None:
     """Gives a module of the meta device CPU weights in `dtype`, the same for the same `seed`, at memory speed.
 
-    Matrices are slices of one repeated block of normal numbers, scaled to keep activations near unit size; norms are
-    the identity and biases zero. Buffers become zero.
+    Matrices are slices of one repeated block of normal numbers, of the variance that torch's own initialisation of
+    linear and convolutional layers has (1 / (3 fan-in)); norms are the identity and biases zero. Buffers become zero.
     """
     generator = torch.Generator().manual_seed(seed)
     block = torch.randn(_BLOCK, generator=generator).to(dtype)
@@ -29,7 +29,7 @@ def fill(module: nn.Module, seed: int, dtype: torch.dtype) -> None:
             else:
                 fan_in = shape[1:].numel() if len(shape) > 1 and not isinstance(owner, nn.Embedding) else 2500
                 made = torch.empty(shape, dtype=dtype)
-                _repeat(block * fan_in**-0.5, made.view(-1))
+                _repeat(block * (3 * fan_in) ** -0.5, made.view(-1))
             setattr(owner, name, nn.Parameter(made, requires_grad=parameter.requires_grad))
         for name, buffer in list(owner.named_buffers(recurse=False)):
             if name not in owner._non_persistent_buffers_set:
