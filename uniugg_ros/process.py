@@ -29,8 +29,7 @@ __all__ = ["release_entities", "run"]
 
 SWITCH = 0.001  # seconds after which a thread in Python code lets the others go on; Python's default is five times that
 PATIENCE = 1.2  # seconds for the model to reach its next step
-FAREWELL = 1.4  # seconds from the signal in which the last answers are given
-LINGER = 0.4  # seconds for rclpy to send the last answer and DDS to deliver it, before its writer goes
+FAREWELL = 0.3  # seconds for the last answers to leave
 
 
 def run(make_node: Callable[[], UniuggNode], args: list[str] | None = None) -> int:
@@ -57,15 +56,13 @@ def run(make_node: Callable[[], UniuggNode], args: list[str] | None = None) -> i
     spinner.start()
     while not stop.wait(0.5) and spinner.is_alive():
         pass
-    until, owing = time.monotonic() + FAREWELL, node.requests.open
     returned = node.close(PATIENCE)
+    until = time.monotonic() + FAREWELL
     while node.requests.open and time.monotonic() < until:
         time.sleep(0.01)
-    if owing:
-        time.sleep(LINGER)
     stop.set()
     executor.shutdown()
-    spinner.join(LINGER)
+    spinner.join(FAREWELL)
     if not returned or spinner.is_alive():
         # The model is in one long step. Its thread cannot be ended, and the interpreter would abort beneath it.
         get_logger(names.NODE).warning("leaving without waiting for the model")
