@@ -1,4 +1,4 @@
-"""How fast rooms become training data: ``python -m benchmarks.rooms [--size 112] [--processes 2] [--json FILE]``.
+"""How fast rooms become training data: ``python -m benchmarks.rooms [--size 128] [--processes 2] [--json FILE]``.
 
 Wall-clock rates say what a trainer gets; CPU milliseconds say what it costs, also on a machine that is busy otherwise.
 """
@@ -37,7 +37,7 @@ class Rate:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures, prints a table, writes JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.rooms", description=__doc__)
-    parser.add_argument("--size", type=int, default=112, help="side of a view in pixels (default: %(default)s)")
+    parser.add_argument("--size", type=int, default=128, help="side of a view in pixels (default: %(default)s)")
     parser.add_argument("--processes", type=int, default=os.cpu_count(), help="default: one a core (%(default)s)")
     parser.add_argument("--rooms", type=int, default=48, help="rooms a process makes (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="of the ray caster (default: %(default)s)")

@@ -177,7 +177,8 @@ class UnifiedStageConfig:
     generation_weight: float = 1.0  # lambda
     answer_weight: float = 1.0
     drop_condition: float = 0.1  # share of conditions replaced by the learned null sequence
-    spatial_weight: float = 0.0  # regressor only: pointmap loss through the frozen decoder
+    spatial_weight: float = 0.0  # pointmap loss of what the denoiser's estimate decodes to, through the frozen decoder
+    spatial_share: float = 1.0  # share of each batch that it is computed for; it doubles the cost of a pair
     tokenizer: str | None = None  # folder in Qwen2's layout; null: the one that ships
 
 

@@ -8,7 +8,7 @@ from transposition import transpose_tokens, transpose_weights
 
 from uniugg_core.config import DecoderConfig, preset
 from uniugg_core.errors import ErrorCode, UniuggError
-from uniugg_core.models.decoder import SpatialDecoder, ViewOutput
+from uniugg_core.models.decoder import SpatialDecoder
 from uniugg_core.models.heads import DPT, LocalFeatures
 
 SMALL = DecoderConfig(
@@ -24,7 +24,7 @@ SMALL = DecoderConfig(
     local_mlp_ratio=1.0,
 )
 ENCODER_WIDTH = 24
-FIELDS = [field.name for field in dataclasses.fields(ViewOutput)]
+FIELDS = ("points", "confidence", "colors", "descriptors", "descriptor_confidence")
 
 
 def make(config: DecoderConfig = SMALL, patch: int = 8) -> SpatialDecoder:
@@ -100,6 +100,19 @@ class TestOutputs:
         torch.testing.assert_close(view.points[0, 5, 11], expected)
         torch.testing.assert_close(view.confidence[0, 5, 11], 1 + raw[0, 3, 5, 11].exp())
         torch.testing.assert_close(view.descriptor_confidence[0, 5, 11], local[0, 5, 5, 11].exp())
+
+    def test_chosen_pixels_are_described_as_in_the_maps(self) -> None:
+        grid = (2, 3)
+        with torch.inference_mode():
+            view, _ = make()(*features(grid, batch=2), grid)
+        pixels = torch.tensor([[0, 5 * 24 + 11, 383], [7, 7, 200]])
+        descriptors, confidence = view.described(pixels)
+        for row in range(2):
+            torch.testing.assert_close(descriptors[row], view.descriptors[row].flatten(0, 1)[pixels[row]])
+            torch.testing.assert_close(confidence[row], view.descriptor_confidence[row].flatten()[pixels[row]])
+        with pytest.raises(UniuggError) as refusal:
+            dataclasses.replace(view, local=None).described(pixels)
+        assert refusal.value.code is ErrorCode.REQUEST_INVALID
 
     def test_optional_parts(self) -> None:
         grid = (2, 3)

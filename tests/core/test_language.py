@@ -121,7 +121,7 @@ class TestGeneration:
         embeddings = start(causal, pictures=2)
         tokens, logprobs = zip(*causal.generate(embeddings, 6))
         whole = torch.cat([embeddings, causal.embed_tokens(tokens)])
-        logits = causal(whole[None]).logits[0, len(embeddings) - 1 : -1]
+        logits = causal.qwen(inputs_embeds=whole[None]).logits[0, len(embeddings) - 1 : -1]
         forbidden = sorted(TOKENIZER.control_ids - set(TOKENIZER.stop_ids))
         logits[:, forbidden] = -torch.inf
         expected = torch.log_softmax(logits, dim=-1)
@@ -161,37 +161,58 @@ def silence(model: Language, token: int) -> None:
 
 
 class TestTraining:
+    def prompts(self, *pairs: tuple[str, str]):
+        return [question_prompt(TOKENIZER, question, answer=answer) for question, answer in pairs]
+
     def batch(self, model: Language, *pairs: tuple[str, str]):
-        prompts = [question_prompt(TOKENIZER, question, answer=answer) for question, answer in pairs]
-        return model.collate(prompts, [[model.embed_features(features(seed=i))[0]] for i in range(len(pairs))])
+        """Each question in a row of its own, about a picture of its own."""
+        images = [[model.embed_features(features(seed=i))[0]] for i in range(len(pairs))]
+        return model.collate([[prompt] for prompt in self.prompts(*pairs)], images)
 
     def test_only_answers_count(self, causal):
-        _, mask, labels = self.batch(causal, ("How many?", "3"), ("How far is the red chair?", "about 2.5 meters"))
+        lessons = self.batch(causal, ("How many?", "3"), ("How far is the red chair?", "about 2.5 meters"))
         for row, answer in enumerate(("3", "about 2.5 meters")):
-            counted = labels[row][labels[row] != IGNORED].tolist()
-            assert counted == [*TOKENIZER.encode(answer), TOKENIZER.im_end]
-        assert (labels[mask == 0] == IGNORED).all()
+            counts = lessons.labels[row] != IGNORED
+            assert lessons.labels[row][counts].tolist() == [*TOKENIZER.encode(answer), TOKENIZER.im_end]
+            assert (lessons.answers[row][counts] == row).all()
 
     def test_loss_is_the_mean_over_answer_tokens_and_padding_is_free(self, causal):
         pairs = [("How many?", "3"), ("How far is the red chair?", "about 2.5 meters")]
-        together = causal(*self.batch(causal, *pairs)).loss.item()
+        together = causal(self.batch(causal, *pairs))[0].item()
         counts, losses = [], []
-        for i, (question, answer) in enumerate(pairs):
-            prompt = question_prompt(TOKENIZER, question, answer=answer)
-            alone = causal.collate([prompt], [[causal.embed_features(features(seed=i))[0]]])
-            losses.append(causal(*alone).loss.item() * (count := len(prompt.answer)))
+        for i, prompt in enumerate(self.prompts(*pairs)):
+            alone = causal.collate([[prompt]], [[causal.embed_features(features(seed=i))[0]]])
+            losses.append(causal(alone)[0].item() * (count := len(prompt.answer)))
             counts.append(count)
         assert together == pytest.approx(sum(losses) / sum(counts), rel=1e-4)
+
+    @pytest.mark.parametrize("posed", [False, True])
+    def test_questions_about_one_picture_share_its_tokens_and_nothing_else(self, causal, posed):
+        pairs = [("How many?", "3"), ("How far is the red chair?", "about 2.5 meters"), ("How many chairs?", "two")]
+        prompts = [
+            question_prompt(TOKENIZER, question, with_queries=posed and number != 1, answer=answer)
+            for number, (question, answer) in enumerate(pairs)
+        ]
+        picture = causal.embed_features(features())[0]
+        queries = [causal.embed_rays(rays(seed=n))[0] if posed and n != 1 else None for n in range(3)]
+        packed = causal.collate([prompts], [[picture]], [queries])
+        alone = [causal.collate([[p]], [[picture]], [[q]]) for p, q in zip(prompts, queries)]
+        assert packed.embeddings.shape[1] < sum(lessons.embeddings.shape[1] for lessons in alone)
+        parts = [causal(lessons)[0].item() * len(prompt.answer) for lessons, prompt in zip(alone, prompts)]
+        tokens = sum(len(prompt.answer) for prompt in prompts)
+        assert causal(packed)[0].item() == pytest.approx(sum(parts) / tokens, rel=1e-4)
 
     def test_what_is_trained_is_what_is_generated(self):
         """A few steps on one pair make the model say exactly the answer it was taught."""
         model = language().train()
         optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
+        assert model(self.batch(model, ("How far is the chair?", "2.5 m")))[1] == 0
         for _ in range(30):
             optimiser.zero_grad()
-            model(*self.batch(model, ("How far is the chair?", "2.5 m"))).loss.backward()
+            model(self.batch(model, ("How far is the chair?", "2.5 m")))[0].backward()
             optimiser.step()
         model.eval()
+        assert model(self.batch(model, ("How far is the chair?", "2.5 m"), ("And the table?", "?")))[1] == 0.5
         with torch.no_grad():
             said = [token for token, _ in model.generate(start(model), 12)]
         assert said == [*TOKENIZER.encode("2.5 m"), TOKENIZER.im_end]
@@ -200,8 +221,7 @@ class TestTraining:
         model = language()
         queries = model.embed_rays(rays())[0]
         prompt = question_prompt(TOKENIZER, "And from there?", with_queries=True, answer="3")
-        batch = model.collate([prompt], [[model.embed_features(features())[0]]], [queries])
-        model(*batch).loss.backward()
+        model(model.collate([[prompt]], [[model.embed_features(features())[0]]], [[queries]]))[0].backward()
         for parameter in (model.projector[0].weight, model.query[0].weight, model.view_query):
             assert parameter.grad.abs().sum() > 0
 

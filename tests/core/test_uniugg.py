@@ -80,7 +80,9 @@ def test_generation_loss(variant):
     reference, target = features(2), features(2, seed=5)
 
     def loss(seed: int) -> torch.Tensor:
-        return built.generation_loss(reference, target, rays(2), (4, 4), torch.Generator().manual_seed(seed))
+        made = built.generate(reference, target, rays(2), (4, 4), torch.Generator().manual_seed(seed))
+        assert made.to_features(made.estimate[:1]).shape == target[:1].shape and made.blind.shape == (2,)
+        return made.loss
 
     value = loss(0)
     assert math.isfinite(value.item()) and torch.equal(value, loss(0))
@@ -92,6 +94,8 @@ def test_generation_loss(variant):
 def test_dropping_every_condition_trains_the_null_condition_alone():
     built = model()
     generator = torch.Generator().manual_seed(0)
-    built.generation_loss(features(2), features(2, seed=5), rays(2), (4, 4), generator, drop_condition=1.0).backward()
+    made = built.generate(features(2), features(2, seed=5), rays(2), (4, 4), generator, drop_condition=1.0)
+    made.loss.backward()
+    assert made.blind.all()
     assert built.language.null_condition.grad.abs().sum() > 0
     assert not built.language.projector[0].weight.grad.any()

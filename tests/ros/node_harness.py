@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from tf2_msgs.msg import TFMessage
+from unique_identifier_msgs.msg import UUID
 from visualization_msgs.msg import MarkerArray
 
 from uniugg_core.cameras import Camera
@@ -108,6 +110,11 @@ class Talker:
         self.set = self._client(SetParameters, "~/set_parameters")
         self.imagine_stream = ActionClient(self.node, ImagineAction, self.name(names.IMAGINE_STREAM))
         self.ask_stream = ActionClient(self.node, AskAction, self.name(names.ASK_STREAM))
+        self._feedback = {}  # of each goal, by its number
+        for kind, name in ((ImagineAction, names.IMAGINE_STREAM), (AskAction, names.ASK_STREAM)):
+            # rclpy's client forgets a goal's callback when the result comes, and what feedback still follows with it
+            topic = f"{self.name(name)}/_action/feedback"
+            self.node.create_subscription(kind.Impl.FeedbackMessage, topic, self._take_feedback, 100)
         self._health = {}
         self._reports = 0
         self.node.create_subscription(DiagnosticArray, names.DIAGNOSTICS, self._take_health, 10)
@@ -168,6 +175,9 @@ class Talker:
         with self._arrived:
             for messages in self.received.values():
                 messages.clear()
+
+    def _take_feedback(self, message):
+        self._feedback.setdefault(bytes(message.goal_id.uuid), []).append(message.feedback)
 
     def _take_health(self, message):
         node = f"{self.namespace[1:]}/{names.NODE}: "
@@ -247,21 +257,21 @@ class Talker:
         return "; ".join(result.reason for result in self.call(self.set, request).results if not result.successful)
 
     def act(self, client, goal, cancel_after=None, timeout=20.0):
-        """Runs an action; cancels after that many feedback messages. Returns (status, result, feedback)."""
+        """Runs an action; cancels after that many feedback messages.
+
+        Returns (status, result, feedback). Feedback is a topic and the result a service: the last of it may arrive
+        behind the result, in the same list.
+        """
         assert client.wait_for_server(20), "there is no action server"
-        feedback, cancelled = [], []
-        handle_box = []
-
-        def take(message):
-            feedback.append(message.feedback)
-            if cancel_after is not None and len(feedback) >= cancel_after and handle_box and not cancelled:
-                cancelled.append(True)
-                handle_box[0].cancel_goal_async()
-
-        handle = self.wait(client.send_goal_async(goal, feedback_callback=take))
-        handle_box.append(handle)
+        number = UUID(uuid=list(uuid.uuid4().bytes))
+        feedback = self._feedback.setdefault(bytes(number.uuid), [])
+        handle = self.wait(client.send_goal_async(goal, goal_uuid=number))
         assert handle.accepted
-        reply = self.wait(handle.get_result_async(), timeout)
+        future = handle.get_result_async()
+        if cancel_after is not None:
+            self.until(lambda: len(feedback) >= cancel_after, timeout)
+            handle.cancel_goal_async()
+        reply = self.wait(future, timeout)
         return reply.status, reply.result, feedback
 
     # --- saying ------------------------------------------------------------------------------------------------------

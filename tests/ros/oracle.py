@@ -12,7 +12,7 @@ from uniugg_core.scene import IMAGINED, Scene, View
 
 __all__ = ["Oracle"]
 
-SIDE = 112
+SIDE = 128
 
 
 class Oracle:

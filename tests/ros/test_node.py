@@ -153,7 +153,6 @@ def test_answers_are_streamed(talker):
     talker.look()
     status, result, feedback = talker.act(talker.ask_stream, AskAction.Goal(question="How far?"))
     assert status == GoalStatus.STATUS_SUCCEEDED and result.status.code == 0
-    # feedback is a topic and the result a service: the last words may arrive behind it
     talker.until(lambda: "".join(item.text for item in feedback) == result.answer)
     assert [item.tokens for item in feedback] == list(range(1, 8))
 
@@ -163,6 +162,7 @@ def test_imagining_reports_each_step(talker):
         talker.imagine_stream, attached_imagine(ImagineAction.Goal, steps=4, samples=2)
     )
     assert status == GoalStatus.STATUS_SUCCEEDED and result.status.code == 0
+    talker.until(lambda: len(feedback) == 8)
     assert [(item.stage, item.sample, item.step, item.steps) for item in feedback] == [
         ("denoise", sample, step, 4) for sample in range(2) for step in range(1, 5)
     ]

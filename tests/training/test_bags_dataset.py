@@ -102,16 +102,16 @@ def test_the_geometry_of_a_batch_is_that_of_the_wall(recordings):
 
 
 def test_questions_need_no_scene_graph_and_have_answers(recordings):
-    dataset = BagsDataset(recordings, BagsConfig(size=48, held_out=0))
+    dataset = BagsDataset(recordings, BagsConfig(size=48, held_out=0, questions=4))
     kinds = set()
     for number in range(30):
-        pair, questions = dataset.question(number, 4)
+        pair, questions = dataset.questions(number)
         assert pair.graph is None and questions
         kinds |= {question.family for question in questions}
         assert all(question.text and question.answer for question in questions)
     assert {"point_depth", "camera_motion", "match"} <= kinds
-    again = [question for number in range(30) for question in dataset.question(number, 4)[1]]
-    assert again == [question for number in range(30) for question in dataset.question(number, 4)[1]]
+    again = [question for number in range(30) for question in dataset.questions(number)[1]]
+    assert again == [question for number in range(30) for question in dataset.questions(number)[1]]
 
 
 def test_several_recordings_and_workers(recordings):

@@ -182,7 +182,7 @@ class TestConversations:
         source = Conversations("spar", records, ConversationConfig(size=20, pictures=2, validation_share=0.0))
         batch = source.batch("question", range(8))
         assert batch["image"].shape == (8, 2, 3, 20, 20)
-        assert {len(question.views) for question in batch["questions"]} == {1, 2}
+        assert {len(question.views) for (question,) in batch["questions"]} == {1, 2}
         wide = Conversations("spar", records, ConversationConfig(size=20, pictures=4, validation_share=0.0))
         assert wide.batch("question", range(8))["image"].shape[1] == 3
 

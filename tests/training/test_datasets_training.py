@@ -64,7 +64,7 @@ def test_stage_3_on_conversations_with_several_pictures(tmp_path):
     stage = UnifiedStage(config)
     batch = {**stage.source("train").batch("question", range(6)), "kind": "question"}
     assert batch["image"].shape[1] == 3
-    assert any(question.history for question in batch["questions"])
+    assert any(question.history for (question,) in batch["questions"])
     losses = stage.forward(batch, torch.Generator().manual_seed(0))
     losses["loss"].backward()
     assert math.isfinite(float(losses["loss"].detach()))

@@ -177,9 +177,9 @@ class TestLikeThePipeline:
             without, row = answerer._rows([Asked(1, plain), Asked(1, posed)], tokens, grid, batch)
             prompt = question_prompt(pipeline.tokenizer, plain.text, with_queries=True, answer="left")
             rays = pipeline.model.raymap(batch.target_from_reference[1:2], batch.intrinsics[1:2, 0], grid)
-            whole, _, labels = language.collate([prompt], [[tokens[1, 0]]], [language.embed_rays(rays)[0]])
-        start = int((labels[0] < 0).sum())
-        torch.testing.assert_close(row, whole[0, :start], rtol=1e-4, atol=1e-5)
+            lessons = language.collate([[prompt]], [[tokens[1, 0]]], [[language.embed_rays(rays)[0]]])
+        start = int((lessons.labels[0] < 0).sum())
+        torch.testing.assert_close(row, lessons.embeddings[0, :start], rtol=1e-4, atol=1e-5)
         assert len(row) > len(without) + grid[0] * grid[1]
 
 
@@ -253,7 +253,7 @@ class TestRooms:
         def knowing(_: object, batch: PairBatch) -> dict[str, list]:
             points = batch.points_in_reference()
             ones = torch.ones_like(points[:, 0, ..., 0])
-            views = tuple(ViewOutput(points[:, view], ones, None, None, None) for view in (0, 1))
+            views = tuple(ViewOutput(points[:, view], ones, None) for view in (0, 1))
             return {OURS: [views]}
 
         monkeypatch.setattr(rooms_module._Runner, "_views", knowing)

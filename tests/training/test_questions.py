@@ -27,7 +27,8 @@ from uniugg_core.cameras import motion, parse_motion
 from uniugg_core.pointmaps import transform_points, unproject
 
 DATASET = RoomsDataset(RoomsConfig(size=96, views=8, pairs=4, interleave=40), "test", seed=77)
-ASKED = [(DATASET.pair(i), DATASET.question(i, 14)[1]) for i in range(150)]
+PAIRS = [DATASET.pair(i) for i in range(150)]
+ASKED = [(pair, QuestionMaker().ask(pair, 14, Random(f"asked/{pair.index}"))) for pair in PAIRS]
 
 
 def of(family):
@@ -137,7 +138,17 @@ class TestForm:
 
     def test_same_number_same_questions(self):
         for i in (0, 31):
-            assert DATASET.question(i, 14)[1] == ASKED[i][1]
+            assert QuestionMaker().ask(PAIRS[i], 14, Random(f"asked/{i}")) == ASKED[i][1]
+
+    def test_questions_asked_together_are_about_the_same_views_in_the_same_mixture(self):
+        maker, rng = QuestionMaker(), Random(3)
+        together = [maker.ask_together(pair, 5, rng) for pair in PAIRS]
+        assert all(len({q.views for q in questions}) == 1 for questions in together)
+        shares = []
+        for asked in (together, [maker.ask(pair, 5, rng) for pair in PAIRS]):
+            families = Counter(q.family for questions in asked for q in questions)
+            shares.append({name: families[name] / families.total() for name in FAMILIES})
+        assert all(abs(shares[0][name] - shares[1][name]) < 0.04 for name in FAMILIES)
 
     def test_wording_varies(self):
         for key, phrasings in PHRASES.items():

@@ -163,11 +163,17 @@ class TestPairs:
         for b in range(3):
             equal({name: tensor[b : b + 1] for name, tensor in batch.items()}, alone.batch("pair", [b]))
 
-    def test_questions_come_with_their_pair(self, dataset):
-        batch = dataset.batch("question", [1, 2])
-        assert len(batch["questions"]) == 2 and all(isinstance(q, Question) for q in batch["questions"])
-        pair, questions = dataset.question(1, 4)
-        assert len(questions) == 4 and pair.index == 1
+    def test_questions_come_with_their_pair(self):
+        dataset = RoomsDataset(RoomsConfig(size=48, views=4, pairs=2, interleave=4, questions=4), "train", seed=1)
+        batch = dataset.batch("question", range(8))
+        pair, questions = dataset.questions(1)
+        assert pair.index == 1 and batch["questions"][1] == questions
+        for together in batch["questions"]:
+            assert 1 <= len(together) <= 4 and all(isinstance(question, Question) for question in together)
+            assert len({question.views for question in together}) == 1
+            assert len({question.text for question in together}) == len(together)
+        assert max(map(len, batch["questions"])) == 4
+        assert len({together[0].views for together in batch["questions"]}) > 1
 
 
 def test_contact_sheet(dataset, tmp_path):

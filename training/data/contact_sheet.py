@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Writes a contact sheet; see ``--help``."""
     parser = argparse.ArgumentParser(prog="contact_sheet", description="Writes a picture of some procedural rooms.")
     parser.add_argument("output", help="picture file to write")
-    parser.add_argument("--size", type=int, default=112, help="side of a view in pixels (default: %(default)s)")
+    parser.add_argument("--size", type=int, default=128, help="side of a view in pixels (default: %(default)s)")
     parser.add_argument("--rooms", type=int, default=8, help="rooms, one a row (default: %(default)s)")
     parser.add_argument("--views", type=int, default=8, help="views a room (default: %(default)s)")
     parser.add_argument("--first", type=int, default=0, help="number of the first room (default: %(default)s)")

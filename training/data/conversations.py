@@ -109,7 +109,7 @@ class Records(Protocol):
 class ConversationConfig:
     """How conversations are served."""
 
-    size: int = 112  # side of the square pictures
+    size: int = 128  # side of the square pictures
     fit: str = "crop"  # "crop" to the centre square, or "pad" to show all of a picture
     pictures: int = 2  # most pictures of a conversation; of longer ones evenly spaced ones are taken
     validation_share: float = 0.01  # conversations kept for validation
@@ -194,7 +194,7 @@ class Conversations:
             "reference_from_view": torch.eye(4).expand(len(asked), views, 4, 4).contiguous(),
             "covisibility": torch.zeros(len(asked), 2),
             "index": number,
-            "questions": tuple(question for _, question in asked),
+            "questions": tuple((question,) for _, question in asked),
         }
 
     def _turn(self, talk: Conversation, rng: np.random.Generator) -> tuple[list[np.ndarray], TurnQuestion]:

@@ -33,7 +33,7 @@ Pictures = tuple[np.ndarray, np.ndarray, np.ndarray]
 class RoomsConfig:
     """What the rooms and the pairs are like. Ranges are (least, most), drawn evenly."""
 
-    size: int = 112  # side of the square pictures in pixels
+    size: int = 128  # side of the square pictures in pixels
     views: int = 12  # views of a room; more of them cost less each
     pairs: int = 10  # pairs of a room
     interleave: int = 64  # rooms dealt in turns: so many samples in a row come from different rooms. Each is rendered
@@ -47,6 +47,7 @@ class RoomsConfig:
     baseline: tuple[float, float] = (0.0, 3.0)  # metres between the two cameras
     angle: tuple[float, float] = (0.0, 90.0)  # degrees between their optical axes
     least_motion: tuple[float, float] = (0.08, 5.0)  # a pair moves by so many metres or turns by so many degrees
+    questions: int = 1  # asked about each pair, all about the same of its views, which are then read once
     supersample: int = 1  # colours drawn finer by this factor and averaged: smoother, and as much squared slower
     renderer: str = "auto"  # "gl", "torch", or "auto": OpenGL where it works
     device: str = "cpu"  # of the torch renderer
@@ -54,7 +55,7 @@ class RoomsConfig:
     easiest: float = 0.0  # difficulty of the first samples: 0 is small motions and hardly any clutter
 
     def __post_init__(self) -> None:
-        good = self.size > 0 and self.views > 1 and min(self.pairs, self.interleave, self.supersample) > 0
+        good = self.views > 1 and min(self.size, self.pairs, self.interleave, self.questions, self.supersample) > 0
         ranges = (self.clutter, self.sides, self.fov, self.heights, self.covisibility, self.baseline, self.angle)
         if not good or any(low > high for low, high in ranges):
             raise UniuggError(ErrorCode.REQUEST_INVALID, f"no such rooms: {self}")

@@ -33,7 +33,7 @@ _VALIDATION = {"validation", "val", "test", "testing"}
 class PosedConfig:
     """What of a recorded set is trained on."""
 
-    size: int = 112  # side of the square pictures
+    size: int = 128  # side of the square pictures
     pairs: str | None = None  # list from `uniugg data pairs`; null: the one in the folder, else the set's own
     covisibility: tuple[float, float] = (0.05, 0.95)  # least and largest share a pair may have, where it is known
     validation_share: float = 0.05  # scenes kept for validation, where the folder's names do not say which

@@ -4,7 +4,7 @@ Sample number i of a split is a pure function of the configuration, the split, t
 process makes it, in which order, or whether the run was resumed. Rooms are numbered; the number is the seed of the
 room, and the splits own disjoint ranges of it, so no training run ever sees a test room.
 
-    dataset = RoomsDataset(RoomsConfig(size=112), "train", seed=0)
+    dataset = RoomsDataset(RoomsConfig(size=128), "train", seed=0)
     pair = dataset.pair(7)                              # one ViewPair
     for batch in dataset.batches(32, start=position):   # endless PairBatch; remember how many were used
         ...
@@ -89,11 +89,11 @@ class RoomsDataset(IterableDataset):
         slot, position = divmod(rest, width)
         return block * width + position, slot
 
-    def question(self, index: int, most: int = 1) -> tuple[ViewPair, tuple[Question, ...]]:
-        """Pair number `index` and up to `most` different questions about it (at least one)."""
+    def questions(self, index: int) -> tuple[ViewPair, tuple[Question, ...]]:
+        """Pair number `index` and up to `config.questions` different questions (at least one) about the same views."""
         pair = self.pair(index)
         rng = Random(f"questions/{self.split}/{self.seed}/{index}")
-        return pair, self._questions.ask(pair, most, rng)
+        return pair, self._questions.ask_together(pair, self.config.questions, rng)
 
     def drive(self, number: int) -> Drive:
         """Room number `number` of this split and seed with all its views."""
@@ -117,8 +117,8 @@ class RoomsDataset(IterableDataset):
 
         Args:
             kind: "pair": the tensors of :class:`PairBatch`. "single": "image" (B, 3, H, W) uint8 and "classes"
-                (B, H, W) uint8 of unrelated views. "question": the tensors of the pairs, and "questions", a tuple of
-                one :class:`Question` a pair.
+                (B, H, W) uint8 of unrelated views. "question": the tensors of the pairs, and "questions", for each
+                pair a tuple of :class:`Question` that are asked about the same of its views.
             indices: sample numbers.
 
         Raises:
@@ -135,10 +135,10 @@ class RoomsDataset(IterableDataset):
                 "index": torch.tensor(list(indices)),
             }
         if kind == "question":
-            asked = [self.question(i) for i in indices]
+            asked = [self.questions(i) for i in indices]
             return {
                 **PairBatch.collate([pair for pair, _ in asked]).to_dict(),
-                "questions": tuple(questions[0] for _, questions in asked),
+                "questions": tuple(questions for _, questions in asked),
             }
         raise UniuggError(ErrorCode.REQUEST_INVALID, f"kind is {kind!r}, expected pair, single or question")
 

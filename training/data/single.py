@@ -41,7 +41,7 @@ class Pictures(Protocol):
 class SingleConfig:
     """How single pictures are cut."""
 
-    size: int = 112  # side of the square pictures
+    size: int = 128  # side of the square pictures
     crop: tuple[float, float] = (0.5, 1.0)  # side of the random square, as a share of the shorter side
     mirror: bool = True  # half of the pictures are mirrored
     least: int = 64  # pictures with a shorter side are left out

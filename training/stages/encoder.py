@@ -124,14 +124,9 @@ class EncoderStage(Stage):
                 pixels = (height * width, height * width)
                 rows.append(draw_correspondences(matches, pixels, count, negative_share=share, generator=generator))
         index1_BK, index2_BK, positive_BK = (torch.stack(part) for part in zip(*rows))
-        described = [
-            (
-                view.descriptors.flatten(1, 2).gather(1, index[..., None].expand(-1, -1, view.descriptors.shape[-1])),
-                view.descriptor_confidence.flatten(1).gather(1, index),
-            )
-            for view, index in zip(outputs, (index1_BK, index2_BK))
-        ]
-        (descriptors1, confidence1), (descriptors2, confidence2) = described
+        (descriptors1, confidence1), (descriptors2, confidence2) = (
+            view.described(index) for view, index in zip(outputs, (index1_BK, index2_BK))
+        )
         return matching_loss(
             descriptors1,
             descriptors2,

@@ -8,6 +8,7 @@ Shape letters: B batch, N tokens, D feature width, Q queries.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -17,18 +18,19 @@ from torch import Tensor
 from uniugg_core.config import ModelConfig
 from uniugg_core.errors import ErrorCode, UniuggError
 from uniugg_core.folder import save_folder
+from uniugg_core.models.decoder import ViewOutput
 from uniugg_core.models.denoiser import Denoiser
-from uniugg_core.models.language import IGNORED
 from uniugg_core.models.uniugg import UniUGG
 from uniugg_core.prompts import Prompt, question_prompt
 from uniugg_core.tokenizer import SpatialTokenizer
 
 from ..config import TrainConfig
 from ..data.views import PairBatch
+from ..losses.geometry import pointmap_loss
 from ..pictures import pair_sheet
 from ..sources import open_source
 from ..stream import Batch, Source
-from ..supervision import SpatialWeights, point_errors, spatial_loss, swapped_where
+from ..supervision import point_errors, swapped_where
 from .base import Stage, freeze
 from .vision import to_unit
 
@@ -88,7 +90,6 @@ class UnifiedStage(Stage):
         elif "pair" not in share:
             freeze(self.model.denoiser)
         self.best_metric = "error_second" if "pair" in share else "answers"
-        self._figures = SpatialWeights(0.2, 0.0, 0.0, 0.0, 0.0)
 
     def source(self, split: str) -> Source:
         """Pairs and questions."""
@@ -134,18 +135,25 @@ class UnifiedStage(Stage):
             truth = swapped_where((torch.rand(len(truth), generator=generator) < 0.5).to(truth.image.device), truth)
         features_B2ND, grid = self._features(truth)
         raymap = self._rays(truth, grid)
-        if own.spatial_weight and not isinstance(model.denoiser, Denoiser):
-            predicted = model.denoiser(model.language.condition(features_B2ND[:, 0], raymap)).float()
-            loss = torch.nn.functional.mse_loss(predicted, model.vae.standardise(features_B2ND[:, 1]))
+        reference_BND, target_BND = features_B2ND[:, 0], features_B2ND[:, 1]
+        made = model.generate(reference_BND, target_BND, raymap, grid, generator, drop_condition=own.drop_condition)
+        loss, parts = made.loss, {"generation": made.loss}
+        rows = math.ceil(own.spatial_share * len(truth)) if own.spatial_weight and self.training else 0
+        if rows:
             outputs = model.spatial(
-                features_B2ND[:, 0], model.vae.destandardise(predicted), grid, with_descriptors=False
+                reference_BND[:rows], made.to_features(made.estimate[:rows]), grid, with_descriptors=False
             )
-            spatial, _ = spatial_loss(outputs, truth, to_unit(truth.image), self._figures)
-            return {"loss": own.generation_weight * (loss + own.spatial_weight * spatial), "generation": loss}
-        loss = model.generation_loss(
-            features_B2ND[:, 0], features_B2ND[:, 1], raymap, grid, generator, drop_condition=own.drop_condition
-        )
-        return {"loss": own.generation_weight * loss, "generation": loss}
+            shown = PairBatch.from_dict({name: tensor[:rows] for name, tensor in truth.to_dict().items()})
+            parts["points"] = self._second_view(outputs[1], shown, ~made.blind[:rows])
+            loss = loss + own.spatial_weight * parts["points"]
+        return {"loss": own.generation_weight * loss, **parts}
+
+    @staticmethod
+    def _second_view(view: ViewOutput, truth: PairBatch, counted_B: Tensor) -> Tensor:
+        """Stage 1's pointmap loss of the imagined view alone, on the rows that count."""
+        valid = truth.valid[:, 1:] & counted_B.to(truth.depth.device)[:, None, None, None]
+        points = truth.points_in_reference()[:, 1:]
+        return pointmap_loss(view.points[:, None], view.confidence[:, None], points, valid).loss
 
     def _imagined(self, truth: PairBatch) -> tuple:
         features_B2ND, grid = self._features(truth)
@@ -167,22 +175,24 @@ class UnifiedStage(Stage):
         language, truth, questions = self.model.language, PairBatch.from_dict(batch), batch["questions"]
         features_B2ND, grid = self._features(truth)
         tokens_B2NW = language.embed_features(features_B2ND)
-        posed = [number for number, question in enumerate(questions) if question.target_from_reference is not None]
-        queries: list[Tensor | None] = [None] * len(questions)
+        queries: list[list[Tensor | None]] = [[None] * len(together) for together in questions]
+        posed = [
+            (row, place)
+            for row, together in enumerate(questions)
+            for place, question in enumerate(together)
+            if question.target_from_reference is not None
+        ]
         if posed:
-            poses = torch.tensor([questions[number].target_from_reference for number in posed])
+            poses = torch.tensor([questions[row][place].target_from_reference for row, place in posed])
             # a commanded view has the calibration of the picture it is asked about
-            rays = self.model.raymap(poses.to(truth.intrinsics), truth.intrinsics[posed, 0], grid)
-            for number, query in zip(posed, language.embed_rays(rays)):
-                queries[number] = query
-        prompts = [self._prompt(question) for question in questions]
-        images = [[tokens_B2NW[number, view] for view in question.views] for number, question in enumerate(questions)]
-        embeddings, mask, labels = language.collate(prompts, images, queries)
-        output = language(embeddings, mask, labels)
-        with torch.no_grad():
-            wanted, named = labels[:, 1:], output.logits[:, :-1].argmax(-1)
-            right = ((named == wanted) | (wanted == IGNORED)).all(1).float().mean()
-        return output.loss, right
+            matrices = truth.intrinsics[[row for row, _ in posed], 0]
+            for (row, place), query in zip(
+                posed, language.embed_rays(self.model.raymap(poses.to(matrices), matrices, grid))
+            ):
+                queries[row][place] = query
+        prompts = [[self._prompt(question) for question in together] for together in questions]
+        images = [[tokens_B2NW[row, view] for view in together[0].views] for row, together in enumerate(questions)]
+        return language(language.collate(prompts, images, queries))
 
     def _prompt(self, question: object) -> Prompt:
         return question_prompt(

@@ -33,15 +33,39 @@ class ViewOutput:
         points: (B, H, W, 3) in the reference camera's frame.
         confidence: (B, H, W), greater than 1.
         colors: (B, H, W, 3) RGB in [0, 1], or None without a colour head.
-        descriptors: (B, H, W, 24) of unit length, or None if not asked for.
-        descriptor_confidence: (B, H, W), positive, or None if not asked for.
+        local: (B, 25, H, W) raw local features in the network's type, or None if not asked for; read them through
+            ``descriptors``, ``descriptor_confidence`` or :meth:`described`.
     """
 
     points: Tensor
     confidence: Tensor
     colors: Tensor | None
-    descriptors: Tensor | None
-    descriptor_confidence: Tensor | None
+    local: Tensor | None = None
+
+    @property
+    def descriptors(self) -> Tensor | None:
+        """(B, H, W, 24) of unit length, or None if not asked for."""
+        return None if self.local is None else F.normalize(self.local[:, :-1].float().permute(0, 2, 3, 1), dim=-1)
+
+    @property
+    def descriptor_confidence(self) -> Tensor | None:
+        """(B, H, W), positive, or None if not asked for."""
+        return None if self.local is None else torch.exp(self.local[:, -1].float())
+
+    def described(self, pixels_BK: Tensor) -> tuple[Tensor, Tensor]:
+        """Descriptors (B, K, 24) and their confidences (B, K) of K pixels a picture, by number in raster order.
+
+        The same as picking from the full maps, without making them.
+
+        Raises:
+            UniuggError: REQUEST_INVALID if local features were not asked for.
+        """
+        if self.local is None:
+            raise UniuggError(ErrorCode.REQUEST_INVALID, "this view was decoded without descriptors")
+        rows, columns = pixels_BK // self.local.shape[3], pixels_BK % self.local.shape[3]
+        picture = torch.arange(len(pixels_BK), device=pixels_BK.device)[:, None]
+        chosen_BKC = self.local[picture, :, rows, columns].float()
+        return F.normalize(chosen_BKC[..., :-1], dim=-1), torch.exp(chosen_BKC[..., -1])
 
 
 class DecoderBlock(nn.Module):
@@ -150,17 +174,12 @@ class SpatialDecoder(nn.Module):
 def _finish(raw_points: Tensor, raw_colors: Tensor | None, raw_local: Tensor | None) -> ViewOutput:
     """Raw maps (B, C, H, W) to values; in float32, since points and confidences are exponentials."""
     raw_points = raw_points.float().permute(0, 2, 3, 1)
-    colors = descriptors = descriptor_confidence = None
+    colors = None
     if raw_colors is not None:
         colors = torch.sigmoid(raw_colors.float().permute(0, 2, 3, 1))
-    if raw_local is not None:
-        raw_local = raw_local.float().permute(0, 2, 3, 1)
-        descriptors = F.normalize(raw_local[..., :-1], dim=-1)
-        descriptor_confidence = torch.exp(raw_local[..., -1])
     return ViewOutput(
         points=decode_points(raw_points[..., :3]),
         confidence=confidence(raw_points[..., 3]),
         colors=colors,
-        descriptors=descriptors,
-        descriptor_confidence=descriptor_confidence,
+        local=raw_local,
     )

@@ -1,6 +1,8 @@
 """Denoiser: noise to the latent of the target view, under the language model's condition (UniUGG section 3.3).
 
 The network is diffusers' ``UNet2DConditionModel`` in SD-1.5's shape at any width; the samplers are diffusers' too. The
+condition acts by cross-attention. There is one query per target patch, so a small model may also get it laid out beside
+the latent (``condition_channels``), which spares it learning which query belongs where. The
 ``regress`` kind is the paper's ablation without diffusion: an MLP from the condition straight to standardised features.
 
 Shape letters: B batch, Q queries (one per target patch), E condition width, C latent channels, Lh Lw latent grid, D
@@ -9,7 +11,9 @@ feature width.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,7 +23,7 @@ from .._compat import ensure_torchvision
 from ..config import DenoiserConfig
 from ..errors import ErrorCode, UniuggError
 
-__all__ = ["SCHEDULERS", "Denoiser", "Regressor", "build_denoiser", "make_scheduler"]
+__all__ = ["SCHEDULERS", "Denoised", "Denoiser", "Regressor", "build_denoiser", "make_scheduler"]
 
 SCHEDULERS = ("ddim", "dpm++", "ddpm")
 _ORDERS = {"ddim": 1, "dpm++": 2}
@@ -55,8 +59,23 @@ def make_scheduler(config: DenoiserConfig, name: str) -> Any:
     raise UniuggError(ErrorCode.REQUEST_INVALID, f"scheduler is {name!r}, expected one of {list(SCHEDULERS)}")
 
 
+@dataclass(frozen=True)
+class Denoised:
+    """What one training step of the denoiser gives.
+
+    Attributes:
+        loss: () mean squared error of what the U-Net predicts.
+        clean: (B, C, Lh, Lw) scaled latent that follows from the prediction.
+        signal: (B,) share of the latent's variance that the noised input had left, 0 to 1.
+    """
+
+    loss: Tensor
+    clean: Tensor
+    signal: Tensor
+
+
 class Denoiser(nn.Module):
-    """SD-1.5-shaped U-Net that predicts the noise in a scaled latent.
+    """SD-1.5-shaped U-Net that predicts the noise in a scaled latent, or the latent itself.
 
     Args:
         config: sizes and noise schedule.
@@ -74,7 +93,7 @@ class Denoiser(nn.Module):
         crossed = config.cross_attention
         self.unet = UNet2DConditionModel(
             sample_size=latent_shape[1],
-            in_channels=latent_shape[0],
+            in_channels=latent_shape[0] + config.condition_channels,
             out_channels=latent_shape[0],
             down_block_types=tuple("CrossAttnDownBlock2D" if cross else "DownBlock2D" for cross in crossed),
             up_block_types=tuple("CrossAttnUpBlock2D" if cross else "UpBlock2D" for cross in reversed(crossed)),
@@ -84,18 +103,33 @@ class Denoiser(nn.Module):
             attention_head_dim=config.heads,  # diffusers' name; it counts heads
             norm_num_groups=config.groups,
         )
+        self.layout = nn.Linear(condition_width, config.condition_channels) if config.condition_channels else None
         self._training_schedule: Any = None
 
     def forward(self, noised: Tensor, timestep: Tensor | int, condition: Tensor) -> Tensor:
-        """Predicted noise (B, C, Lh, Lw) of a noised scaled latent at training steps `timestep` (B,) or one for all.
+        """The U-Net's prediction (B, C, Lh, Lw) for a noised scaled latent.
 
         Args:
             noised: (B, C, Lh, Lw).
-            timestep: 0 to ``train_steps - 1``.
+            timestep: training steps (B,) or one for all, 0 to ``train_steps - 1``.
             condition: (B, Q, E).
         """
-        dtype = self.unet.dtype
-        return self.unet(noised.to(dtype), timestep, encoder_hidden_states=condition.to(dtype)).sample
+        noised, condition = noised.to(self.unet.dtype), condition.to(self.unet.dtype)
+        if self.layout is not None:
+            noised = torch.cat([noised, self._laid_out(condition, noised)], dim=1)
+        return self.unet(noised, timestep, encoder_hidden_states=condition).sample
+
+    @property
+    def least_signal(self) -> float:
+        """Share of signal below which :attr:`Denoised.clean` is mostly amplified error."""
+        return 0.5 if self.config.prediction == "epsilon" else 0.0
+
+    def _laid_out(self, condition: Tensor, latent: Tensor) -> Tensor:
+        """The condition (B, Q, E), one query a token in raster order, as a map of the latent's size."""
+        rows, columns = latent.shape[2:]
+        up = math.isqrt(rows * columns // condition.shape[1])
+        shown = self.layout(condition).transpose(1, 2).unflatten(2, (rows // up, columns // up))
+        return torch.nn.functional.interpolate(shown, (rows, columns), mode="nearest")
 
     def add_noise(self, latent: Tensor, noise: Tensor, timestep: Tensor) -> Tensor:
         """The scaled latent (B, C, Lh, Lw) after `timestep` (B,) steps of noising."""
@@ -103,8 +137,8 @@ class Denoiser(nn.Module):
             self._training_schedule = make_scheduler(self.config, "ddpm")
         return self._training_schedule.add_noise(latent, noise, timestep)
 
-    def loss(self, latent: Tensor, condition: Tensor, generator: torch.Generator) -> Tensor:
-        """Mean squared error of the predicted noise at uniform random steps (UniUGG equation for L_gen).
+    def denoise(self, latent: Tensor, condition: Tensor, generator: torch.Generator) -> Denoised:
+        """Noises clean latents to uniform random steps and takes the noise out again (UniUGG's L_gen).
 
         Args:
             latent: (B, C, Lh, Lw), scaled, clean.
@@ -115,8 +149,14 @@ class Denoiser(nn.Module):
         steps = torch.randint(self.config.train_steps, (batch,), generator=generator, device=generator.device)
         noise = torch.randn(latent.shape, generator=generator, device=generator.device).to(latent)
         steps = steps.to(latent.device)
-        predicted = self(self.add_noise(latent, noise, steps), steps, condition)
-        return torch.nn.functional.mse_loss(predicted.float(), noise.float())
+        noised = self.add_noise(latent, noise, steps)
+        predicted = self(noised, steps, condition).float()
+        signal_B = self._training_schedule.alphas_cumprod.to(latent.device)[steps]
+        if self.config.prediction == "sample":
+            return Denoised(torch.nn.functional.mse_loss(predicted, latent.float()), predicted, signal_B)
+        share = signal_B[:, None, None, None]
+        clean = (noised - (1 - share).sqrt() * predicted) / share.sqrt()
+        return Denoised(torch.nn.functional.mse_loss(predicted, noise.float()), clean, signal_B)
 
     def sample(
         self,
@@ -185,10 +225,6 @@ class Regressor(nn.Module):
     def forward(self, states: Tensor) -> Tensor:
         """(B, Q, query width) -> standardised features (B, Q, D)."""
         return self.mlp(states.to(self.mlp[0].weight.dtype))
-
-    def loss(self, standardised: Tensor, states: Tensor) -> Tensor:
-        """Mean squared error to the standardised features (B, Q, D) of the real target view."""
-        return torch.nn.functional.mse_loss(self(states).float(), standardised.float())
 
 
 def build_denoiser(

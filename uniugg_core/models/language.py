@@ -27,9 +27,10 @@ from ..errors import ErrorCode, UniuggError
 from ..prompts import ImageSlot, Prompt, QuerySlot, condition_prefix
 from ..tokenizer import SpatialTokenizer
 
-__all__ = ["IGNORED", "Language", "Prefix", "build_qwen"]
+__all__ = ["IGNORED", "Language", "Lessons", "Prefix", "build_qwen"]
 
 IGNORED = -100  # label of tokens that the loss leaves out
+_PADDING = -1  # segment of places that only fill a batch
 _RAY = 6  # numbers of a Plücker ray
 
 
@@ -39,6 +40,25 @@ class Prefix:
 
     cache: Any
     length: int
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """Questions with their answers, ready for :meth:`Language.forward`.
+
+    Attributes:
+        embeddings: (B, T, W).
+        visible: (B, T, T) bool, [b, i, j]: whether place i sees place j.
+        positions: (B, T), for the rotary embedding.
+        labels: (B, T), the token at each place that the loss counts, :data:`IGNORED` elsewhere.
+        answers: (B, T), the number in the batch of the answer that each counted place belongs to.
+    """
+
+    embeddings: Tensor
+    visible: Tensor
+    positions: Tensor
+    labels: Tensor
+    answers: Tensor
 
 
 def build_qwen(config: LanguageConfig) -> nn.Module:
@@ -253,44 +273,69 @@ class Language(nn.Module):
 
     # Words
 
-    def forward(self, embeddings: Tensor, attention_mask: Tensor | None = None, labels: Tensor | None = None) -> Any:
-        """Transformers' output (loss, logits) over ready-made embeddings.
-
-        Args:
-            embeddings: (B, T, W).
-            attention_mask: (B, T), 1 for real tokens, padding on the right.
-            labels: (B, T), the token at each place, :data:`IGNORED` where the loss does not count; shifted inside.
-        """
-        return self.qwen(inputs_embeds=embeddings, attention_mask=attention_mask, labels=labels, use_cache=False)
+    def forward(self, lessons: Lessons) -> tuple[Tensor, Tensor]:
+        """Cross-entropy () of the answers' tokens, and the share () of answers whose every token is the likeliest."""
+        states = self.qwen.model(
+            inputs_embeds=lessons.embeddings,
+            attention_mask=lessons.visible[:, None],
+            position_ids=lessons.positions,
+            use_cache=False,
+        ).last_hidden_state
+        # what is said at one place is decided at the place before; the vocabulary is only weighed where it counts
+        wanted = lessons.labels[:, 1:]
+        counts = wanted != IGNORED
+        logits = self.qwen.lm_head(states[:, :-1][counts]).float()
+        loss = nn.functional.cross_entropy(logits, wanted[counts])
+        with torch.no_grad():
+            wrong = (logits.argmax(-1) != wanted[counts]).float()
+            answers = lessons.answers[:, 1:][counts]
+            missed = torch.zeros(int(answers.max()) + 1, device=wrong.device).index_add_(0, answers, wrong)
+        return loss, (missed == 0).float().mean()
 
     def collate(
         self,
-        prompts: Sequence[Prompt],
+        prompts: Sequence[Sequence[Prompt]],
         images: Sequence[Sequence[Tensor]],
-        queries: Sequence[Tensor | None] | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        queries: Sequence[Sequence[Tensor | None]] | None = None,
+    ) -> Lessons:
         """A training batch of questions with their wanted answers, padded on the right.
 
-        Args:
-            prompts: with `answer` set.
-            images: for each prompt its picture tokens (N, W).
-            queries: for each prompt its transform queries (Q, W), or None.
+        A row holds several prompts about the same pictures: what they begin with alike stands there once, and each
+        then sees that and itself, so it learns exactly as if it stood alone.
 
-        Returns:
-            embeddings (B, T, W), attention mask (B, T) and labels (B, T), ready for :meth:`forward`; only the answers
-            (with their closing token) count.
+        Args:
+            prompts: by row, with `answer` set.
+            images: for each row its picture tokens (N, W).
+            queries: for each prompt its transform queries (Q, W), or None.
         """
-        rows = []
-        for number, prompt in enumerate(prompts):
-            start, _ = self.assemble(prompt, images[number], None if queries is None else queries[number])
-            whole = torch.cat([start, self.embed_tokens(prompt.answer)])
-            wanted = torch.tensor(prompt.answer, dtype=torch.long, device=self.device)
-            rows.append((whole, torch.cat([wanted.new_full((len(start),), IGNORED), wanted])))
+        rows: list[list[Tensor]] = []
+        answers = 0
+        for number, together in enumerate(prompts):
+            shared = _shared_pieces(together)
+            start, _ = self.assemble(Prompt(together[0].pieces[:shared]), images[number])
+            parts = [start]
+            marks = [_row_marks(len(start), 0, 0, (), self.device)]
+            for place, prompt in enumerate(together):
+                own = None if queries is None else queries[number][place]
+                asked, _ = self.assemble(Prompt(prompt.pieces[shared:]), images[number], own)
+                parts += [asked, self.embed_tokens(prompt.answer)]
+                length = len(asked) + len(prompt.answer)
+                marks.append(_row_marks(length, place + 1, answers, prompt.answer, self.device))
+                marks[-1][:, 1] += len(start)
+                answers += 1
+            rows.append([torch.cat(parts), torch.cat(marks)])
         pad = nn.utils.rnn.pad_sequence
-        embeddings = pad([row for row, _ in rows], batch_first=True)
-        labels = pad([row for _, row in rows], batch_first=True, padding_value=IGNORED)
-        mask = pad([torch.ones(len(row), dtype=torch.long, device=self.device) for row, _ in rows], batch_first=True)
-        return embeddings, mask, labels
+        marks_BT4 = pad([row[1] for row in rows], batch_first=True, padding_value=_PADDING)
+        segment, positions, labels, numbers = marks_BT4.unbind(-1)
+        same = segment[:, :, None] == segment[:, None, :]
+        visible = (same | (segment[:, None, :] == 0)).tril()
+        return Lessons(
+            pad([row[0] for row in rows], batch_first=True),
+            visible,
+            positions.clamp(min=0),
+            labels.masked_fill(segment == _PADDING, IGNORED),
+            numbers.clamp(min=0),
+        )
 
     def generate(
         self,
@@ -330,6 +375,25 @@ class Language(nn.Module):
             if token in self._stops:
                 return
             step = self.embed_tokens([token])[None]
+
+
+def _shared_pieces(prompts: Sequence[Prompt]) -> int:
+    """How many pieces the prompts begin with alike; the last one of each is always its own."""
+    shared = 0
+    for alike in zip(*(prompt.pieces[:-1] for prompt in prompts)):
+        if any(piece != alike[0] for piece in alike) or isinstance(alike[0], QuerySlot):
+            break  # the slots of two prompts look alike, what fills them does not
+        shared += 1
+    return shared
+
+
+def _row_marks(length: int, segment: int, number: int, answer: Sequence[int], device: torch.device) -> Tensor:
+    """(length, 4): segment, position from its start, label, number of the answer, of each place of a segment."""
+    marks = torch.full((length, 4), IGNORED, dtype=torch.long, device=device)
+    marks[:, 0], marks[:, 1], marks[:, 3] = segment, torch.arange(length, device=device), number
+    if answer:
+        marks[-len(answer) :, 2] = torch.tensor(answer, dtype=torch.long, device=device)
+    return marks
 
 
 def _additive(hidden: Tensor, dtype: torch.dtype) -> Tensor:

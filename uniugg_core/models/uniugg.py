@@ -8,6 +8,9 @@ Shape letters: B batch, N tokens, D feature width, H W pixels, Q queries, E cond
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
@@ -21,12 +24,30 @@ from .initial import fill
 from .language import Language
 from .vae import SpatialVAE
 
-__all__ = ["PARTS", "UniUGG"]
+__all__ = ["PARTS", "Generated", "UniUGG"]
 
 PARTS = ("encoder", "spatial", "vae", "language", "denoiser")
 """Prefixes of the parameter names, in the order data flows."""
 
 CHEAP_ABOVE = 1_000_000_000  # parameters; ordinary initialisation of more takes minutes and double the memory
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What :meth:`UniUGG.generate` gives.
+
+    Attributes:
+        loss: (), to be minimised.
+        estimate: (B, ...) of the target, a clean latent or standardised features.
+        blind: (B,) bool, rows whose estimate says nothing of the target: the condition was dropped, or nearly
+            everything was noise and the noise is what the model predicts.
+        to_features: from rows of `estimate` to features (rows, N, D).
+    """
+
+    loss: Tensor
+    estimate: Tensor
+    blind: Tensor
+    to_features: Callable[[Tensor], Tensor]
 
 
 class UniUGG(nn.Module):
@@ -128,7 +149,7 @@ class UniUGG(nn.Module):
         patch, scale = self.config.encoder.patch, self.config.language.translation_scale
         return plucker_raymap(target_from_reference, matrix, *grid, patch, scale)
 
-    def generation_loss(
+    def generate(
         self,
         reference: Tensor,
         target: Tensor,
@@ -137,8 +158,8 @@ class UniUGG(nn.Module):
         generator: torch.Generator,
         *,
         drop_condition: float = 0.1,
-    ) -> Tensor:
-        """L_gen of UniUGG: noise prediction on the target's latent, or the regressor's error without diffusion.
+    ) -> Generated:
+        """A training step of generation: L_gen of UniUGG on the target's latent, or the regressor's error.
 
         Args:
             reference, target: features (B, N, D) of the frozen encoder.
@@ -149,13 +170,19 @@ class UniUGG(nn.Module):
         """
         condition = self.language.condition(reference, raymap)
         if not isinstance(self.denoiser, Denoiser):
-            return self.denoiser.loss(self.vae.standardise(target), condition)
+            predicted = self.denoiser(condition)
+            loss = torch.nn.functional.mse_loss(predicted.float(), self.vae.standardise(target))
+            return Generated(loss, predicted, torch.zeros(len(condition), dtype=torch.bool), self.vae.destandardise)
         with torch.no_grad():
             latent = self.vae.scaled(self.vae.encode(target, grid).sample(generator).float())
-        draw = torch.rand(len(condition), generator=generator, device=generator.device).to(condition.device)
-        dropped = (draw < drop_condition)[:, None, None]
-        condition = torch.where(dropped, self.language.null(condition), condition)
-        return self.denoiser.loss(latent, condition, generator)
+        dropped_B = torch.rand(len(condition), generator=generator, device=generator.device) < drop_condition
+        dropped_B = dropped_B.to(condition.device)
+        condition = torch.where(dropped_B[:, None, None], self.language.null(condition), condition)
+        denoised = self.denoiser.denoise(latent, condition, generator)
+        blind_B = dropped_B | (denoised.signal < self.denoiser.least_signal)
+        return Generated(
+            denoised.loss, denoised.clean, blind_B, lambda clean: self.vae.decode(self.vae.unscaled(clean))
+        )
 
 
 def _count(module: nn.Module) -> int:

@@ -34,13 +34,19 @@ SPLITS = ("train", "validation", "test")
 class BagsConfig:
     """How recordings are shown."""
 
-    size: int = 112  # side of the square pictures; the centre of what was recorded
+    size: int = 128  # side of the square pictures; the centre of what was recorded
     held_out: float = 0.1  # last frames of each recording, for validation and test: a share, or from 1 on a number
+    questions: int = 1  # most that are asked about a pair, all about the same of its views
     swap: bool = True  # whether the later frame of a pair may be the reference
     cache: int = 600  # pairs of pictures kept in memory by each process, at `size`
 
     def __post_init__(self) -> None:
-        for name, good in (("size", self.size > 0), ("held_out", self.held_out >= 0), ("cache", self.cache >= 0)):
+        for name, good in (
+            ("size", self.size > 0),
+            ("held_out", self.held_out >= 0),
+            ("questions", self.questions > 0),
+            ("cache", self.cache >= 0),
+        ):
             if not good:
                 raise UniuggError(ErrorCode.REQUEST_INVALID, f"data.options.{name} is {getattr(self, name)!r}")
 
@@ -105,17 +111,18 @@ class BagsDataset:
         turn = self.config.swap and Random(f"swap/{self.split}/{self.seed}/{index}").random() < 0.5
         return found.swapped() if turn else found
 
-    def question(self, index: int, most: int = 1) -> tuple[ViewPair, tuple[Question, ...]]:
-        """Pair number `index` and up to `most` different questions about it, from depth and poses (at least one)."""
-        pair = self.pair(index)
-        return pair, self._questions.ask(pair, most, Random(f"questions/{self.split}/{self.seed}/{index}"))
+    def questions(self, index: int) -> tuple[ViewPair, tuple[Question, ...]]:
+        """Pair number `index` and different questions about the same of its views, from depth and poses."""
+        pair, rng = self.pair(index), Random(f"questions/{self.split}/{self.seed}/{index}")
+        return pair, self._questions.ask_together(pair, self.config.questions, rng)
 
     def batch(self, kind: str, indices: Sequence[int]) -> dict[str, Any]:
         """Samples number `indices`, stacked: a pure function of its arguments.
 
         Args:
             kind: "pair": the tensors of :class:`PairBatch`; "single": "image" (B, 3, H, W) uint8 of one view each;
-                "question": the tensors of the pairs and "questions", a tuple of one :class:`Question` a pair.
+                "question": the tensors of the pairs and "questions", for each a tuple of :class:`Question` about the
+                same of its views.
             indices: sample numbers.
 
         Raises:
@@ -131,10 +138,10 @@ class BagsDataset:
                 "index": torch.tensor(list(indices)),
             }
         if kind == "question":
-            asked = [self.question(index) for index in indices]
+            asked = [self.questions(index) for index in indices]
             return {
                 **PairBatch.collate([pair for pair, _ in asked]).to_dict(),
-                "questions": tuple(questions[0] for _, questions in asked),
+                "questions": tuple(questions for _, questions in asked),
             }
         raise UniuggError(ErrorCode.REQUEST_INVALID, f"kind is {kind!r}, expected pair, single or question")
 

@@ -70,30 +70,64 @@ class QuestionMaker:
             count: how many.
             rng: source of randomness.
         """
+        found = self._draw(pair, count, self._weights, None, rng)
+        return found or (_always(pair, rng),)
+
+    def ask_together(self, pair: ViewPair, count: int, rng: Random) -> tuple[Question, ...]:
+        """As :meth:`ask`, all about the same views (reference, target or both), as often as :meth:`ask` has each."""
+        by_views = {views: self._share(views) for views in ((0, 1), (0,), (1,))}
+        totals = [sum(shares.values()) for shares in by_views.values()]
+        views = rng.choices(list(by_views), totals)[0]
+        found = self._draw(pair, count, by_views[views], views, rng)
+        return found or self.ask(pair, 1, rng)
+
+    def _share(self, views: tuple[int, ...]) -> dict[str, float]:
+        """How often each family is about these views."""
+        both, shares = len(views) == 2, {}
+        for name, weight in self._weights.items():
+            if name in _BOTH_ONLY:
+                share = 1.0 if both else 0.0
+            elif name in _REFERENCE_ONLY:
+                share = 1.0 if views == (0,) else 0.0
+            else:
+                share = self._two_views if both else (1 - self._two_views) / 2
+            if share:
+                shares[name] = weight * share
+        return shares
+
+    def _draw(
+        self, pair: ViewPair, count: int, shares: dict[str, float], views: tuple[int, ...] | None, rng: Random
+    ) -> tuple[Question, ...]:
         sights: dict[tuple[int, ...], Sight] = {}
         found: list[Question] = []
         texts: set[str] = set()
-        weights = {name: w for name, w in self._weights.items() if pair.graph is not None or name in points.MAKERS}
+        weights = {name: w for name, w in shares.items() if pair.graph is not None or name in points.MAKERS}
         for _ in range(4):
             names = sorted(weights, key=lambda name: rng.random() ** (1.0 / weights[name]), reverse=True)
             for name in names:
                 if len(found) == count:
                     return tuple(found)
-                question = self._make(name, pair, sights, rng)
+                question = self._make(name, pair, views or self._views(name, rng), sights, rng)
                 if question is not None and question.text not in texts:
                     found.append(question)
                     texts.add(question.text)
-        if not found:
-            found.append(_always(pair, rng))
         return tuple(found)
 
-    def _make(self, name: str, pair: ViewPair, sights: dict[tuple[int, ...], Sight], rng: Random) -> Question | None:
+    def _views(self, name: str, rng: Random) -> tuple[int, ...]:
         if name in _BOTH_ONLY:
-            views: tuple[int, ...] = (0, 1)
-        elif name in _REFERENCE_ONLY:
-            views = (0,)
-        else:
-            views = (0, 1) if rng.random() < self._two_views else (rng.choice((0, 1)),)
+            return (0, 1)
+        if name in _REFERENCE_ONLY:
+            return (0,)
+        return (0, 1) if rng.random() < self._two_views else (rng.choice((0, 1)),)
+
+    def _make(
+        self,
+        name: str,
+        pair: ViewPair,
+        views: tuple[int, ...],
+        sights: dict[tuple[int, ...], Sight],
+        rng: Random,
+    ) -> Question | None:
         if name in points.MAKERS:
             return points.MAKERS[name](pair, views, rng)
         if views not in sights:
