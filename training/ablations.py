@@ -25,7 +25,8 @@ from typing import Any, TextIO
 
 from uniugg_core.errors import ErrorCode, UniuggError
 
-from .checkpoint import Checkpoints, load_start, read_start, write_atomically
+from .chain import last_weights, train_run
+from .checkpoint import write_atomically
 from .config import TrainConfig
 
 __all__ = ["COLUMNS", "STEPS", "VARIANTS", "Ablations", "Step", "Variant", "markdown", "run_ablations", "summary"]
@@ -160,9 +161,8 @@ class Ablations:
         return TrainConfig.load(self.configs / step.file, [*changes, f"stage={step.stage}"])
 
     def weights(self, name: str) -> Path:
-        """What follows a run starts from its end: only there is everything measured that the next stage needs."""
-        folder = self.folder(name)
-        return Checkpoints(folder).last() or folder
+        """What follows a run starts from."""
+        return last_weights(self.folder(name))
 
 
 def run_ablations(
@@ -184,7 +184,7 @@ def run_ablations(
     for number, (name, seed) in enumerate(order := plan.plan(), start=1):
         config, out = plan.settings(name, seed), plan.folder(name, seed)
         say(f"run {number} of {len(order)}: {out.name} ({config.stage}, {config.run.steps} steps)")
-        stopped = _train(config, out, log)
+        stopped = train_run(config, out, log)
         if stopped is not None:
             return stopped
     if os.environ.get("RANK", "0") != "0":
@@ -250,31 +250,6 @@ def markdown(table: Mapping[str, Any]) -> str:
         + f"\n\nMean ± standard deviation over {table['train_seeds']} training seed(s) of stage 3 and test rooms of "
         + f"seeds {seeds}; in brackets, in how many of the same pairs the full model is better.\n"
     )
-
-
-# --- runs -------------------------------------------------------------------------------------------------------------
-
-
-def _train(config: TrainConfig, out: Path, log: TextIO | None) -> str | None:
-    from .loop import Trainer
-    from .stages import build_stage
-
-    written = out / "train.json"
-    if written.is_file() and json.loads(written.read_text()) != json.loads(json.dumps(config.to_dict())):
-        raise UniuggError(
-            ErrorCode.REQUEST_INVALID, f"{out} was trained with other settings: choose another folder or delete it"
-        )
-    last = Checkpoints(out).last()
-    if last is None or Checkpoints.read_progress(last).step < config.run.steps:
-        outcome = Trainer(build_stage(config), config, out, log).run(resume=True)
-        if outcome.stopped is not None:
-            return outcome.stopped
-    if config.stage == "unified" and not (out / "model" / "config.json").is_file():
-        # killed between the last checkpoint and the export
-        stage = build_stage(config)
-        load_start(stage.model, read_start(Checkpoints(out).last() or out), str(out))
-        stage.export(out / "model")
-    return None
 
 
 # --- measurements -----------------------------------------------------------------------------------------------------

@@ -7,11 +7,14 @@ import math
 import torch
 from torch import Tensor
 
+from uniugg_core.precision import full_precision
+
 __all__ = ["color_jitter"]
 
 _LUMA = (0.299, 0.587, 0.114)
 
 
+@full_precision
 def color_jitter(
     images_B3HW: Tensor, strength: tuple[float, float, float, float], generator: torch.Generator
 ) -> Tensor:

@@ -1,15 +1,19 @@
-"""Train a stage (encoder, vae, unified), a teacher for it, or all ablations.
+"""Train a stage (encoder, vae, unified) or a teacher for it, fine-tune on recordings, or train all ablations.
 
 examples:
   uniugg train encoder --config training/configs/tiny/encoder.yaml --out runs/encoder
   uniugg train encoder --config training/configs/tiny/encoder.yaml --out runs/encoder --resume
   uniugg train vae --config training/configs/tiny/vae.yaml --out runs/vae --set model.start=runs/encoder
   torchrun --nproc-per-node 8 -m training.cli encoder --config training/configs/paper/encoder.yaml --out runs/encoder
+  uniugg train finetune --data data/kitchen --out runs/kitchen
   uniugg train ablations --preset tiny --out runs/ablations
   uniugg train ablations --preset tiny --out runs/ablations --use encoder=runs/tiny-encoder --set unified:run.steps=9000
 
 Ctrl-C and SIGTERM save a checkpoint after the current step; --resume goes on as if nothing had happened. OUT holds the
 settings (train.json), the curve (metrics.jsonl, tensorboard/), the newest pictures and the checkpoints.
+
+`finetune` takes a trained model through all three stages on recorded frames, keeps the last of them to measure on, and
+writes OUT/finetune.md and pictures before and after; the model is OUT/unified/model.
 
 `ablations` trains what all variants share once, then each variant, measures them with `uniugg eval rooms` and writes
 OUT/ablations.md and .json. The same command again goes on where it was.
@@ -21,6 +25,7 @@ import argparse
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 __all__ = ["configure", "main", "run"]
@@ -30,7 +35,7 @@ _STAGES = ("teacher", "encoder", "vae", "unified")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of ``uniugg train``."""
-    parser.add_argument("stage", choices=(*_STAGES, "ablations"), help="what to train")
+    parser.add_argument("stage", choices=(*_STAGES, "finetune", "ablations"), help="what to train")
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings of a stage, YAML (or train.json)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the run")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in DIR, if there is one")
@@ -42,9 +47,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="change a setting, e.g. --set optimizer.lr=1e-4; of ablations also for one stage or run, vae:run.steps=9",
     )
     parser.add_argument("--quiet", action="store_true", help="no progress lines")
+    parser.add_argument("--preset", default="tiny", metavar="NAME", help="of finetune and ablations: whose settings")
+    parser.add_argument("--configs", type=Path, metavar="DIR", help="the same: a folder like training/configs/tiny")
+    group = parser.add_argument_group("finetune")
+    group.add_argument("--data", type=Path, metavar="DIR", help="recorded frames, see `uniugg data from-bag`")
+    group.add_argument("--model", type=Path, metavar="DIR", help="checkpoint folder (default: the one that ships)")
+    group.add_argument("--held-out", type=float, default=0.1, metavar="N", help="last frames only measured on")
     group = parser.add_argument_group("ablations")
-    group.add_argument("--preset", default="tiny", metavar="NAME", help="whose settings (default: %(default)s)")
-    group.add_argument("--configs", type=Path, metavar="DIR", help="a folder laid out like training/configs/tiny")
     group.add_argument("--only", default="", metavar="A,B", help="variants, e.g. full,a,d (default: all)")
     group.add_argument(
         "--use", action="append", default=[], metavar="RUN=DIR", help="take this run as it is, e.g. vae=runs/tiny-vae"
@@ -61,6 +70,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.stage == "ablations":
         return _ablations(args)
+    if args.stage == "finetune":
+        return _finetune(args)
     if args.config is None:
         raise refuse(f"{args.stage} needs its settings: --config FILE")
     # judged before torch is loaded, so that a misspelt setting answers at once
@@ -74,6 +85,30 @@ def run(args: argparse.Namespace) -> int:
     if outcome.checkpoint is not None and os.environ.get("RANK", "0") == "0":
         print(outcome.checkpoint)
     return 0
+
+
+def _finetune(args: argparse.Namespace) -> int:
+    from uniugg_core.pipeline import SHIPPED_MODEL
+
+    from .finetune import Finetune, run_finetune
+    from .typed import refuse
+
+    if args.data is None:
+        raise refuse("finetune needs recorded frames: --data DIR")
+    configs = args.configs or Path(__file__).parent / "configs" / args.preset
+    plan = Finetune(
+        configs / "finetune", args.data, args.model or SHIPPED_MODEL, args.out, args.held_out, tuple(args.set)
+    )
+    stopped = run_finetune(plan, None if args.quiet else sys.stderr, say=_sayer(args))
+    if stopped is not None:
+        return 128 + getattr(signal, stopped, signal.SIGTERM)
+    if os.environ.get("RANK", "0") == "0":
+        print((args.out / "finetune.md").read_text(encoding="utf-8"), end="")
+    return 0
+
+
+def _sayer(args: argparse.Namespace) -> Callable[[str], None]:
+    return lambda text: None if args.quiet else print(text, file=sys.stderr)
 
 
 def _ablations(args: argparse.Namespace) -> int:
@@ -98,7 +133,7 @@ def _ablations(args: argparse.Namespace) -> int:
         evaluation={"scenes": args.scenes},
     )
     log = None if args.quiet else sys.stderr
-    stopped = run_ablations(plan, log, say=lambda text: None if args.quiet else print(text, file=sys.stderr))
+    stopped = run_ablations(plan, log, say=_sayer(args))
     if stopped is not None:
         return 128 + getattr(signal, stopped, signal.SIGTERM)
     if os.environ.get("RANK", "0") == "0":

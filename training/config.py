@@ -138,6 +138,9 @@ class EncoderStageConfig:
     temperature: float = 0.05
     matching_alpha: float = 10.0  # reward of descriptor confidence
     token_weight: float = 10.0  # distillation of features
+    teacher_share: float = (
+        1.0  # share of each batch's pictures that the teacher looks at; a fifth of the work
+    )
     token_share: float = 1 / 3  # share of tokens distilled, drawn anew for every picture
     summary_weight: float = 10.0  # distillation of the summary
     rgb_weight: float = 1.0  # colour loss; the published command had it off, stage 2 needs it on
@@ -164,8 +167,8 @@ class VAEStageConfig:
     real_reference: float = 0.5  # share of pairs decoded with the true features of the reference; 0 as in the figure
     finetune_decoder: bool = True  # False: ablation (c)
     spatial_to_vae: bool = True  # whether L_s also trains the VAE
-    statistics_samples: int = 1024  # pairs over which features are standardised at the start
-    scale_samples: int = 1024  # pairs over which the latent's scale is measured at the end
+    statistics_samples: int = 1024  # pairs over which features are standardised at the start; 0: as `start` has it
+    scale_samples: int = 1024  # pairs over which the latent's scale is measured at the end; 0: as `start` has it
 
 
 @dataclass(frozen=True)

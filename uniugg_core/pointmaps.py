@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .errors import ErrorCode, UniuggError
+from .precision import full_precision
 
 __all__ = [
     "confidence",
@@ -46,6 +47,7 @@ def confidence(raw: Tensor) -> Tensor:
     return 1.0 + torch.exp(raw if raw.dtype == torch.float64 else raw.float())
 
 
+@full_precision
 def unproject(depth: Tensor, matrix: Tensor) -> Tensor:
     """Points (B, H, W, 3) in the camera frame of a depth map (B, H, W) along z, with pinhole K (B, 3, 3) or (3, 3)."""
     height, width = depth.shape[-2:]
@@ -56,6 +58,7 @@ def unproject(depth: Tensor, matrix: Tensor) -> Tensor:
     return torch.einsum("...ij,hwj->...hwi", inverse, pixels) * depth[..., None]
 
 
+@full_precision
 def project(points: Tensor, matrix: Tensor) -> tuple[Tensor, Tensor]:
     """Pixels (B, ..., 2) and depths (B, ...) of camera-frame points (B, ..., 3) through K (B, 3, 3) or (3, 3).
 
@@ -66,6 +69,7 @@ def project(points: Tensor, matrix: Tensor) -> tuple[Tensor, Tensor]:
     return image[..., :2] / depth.clamp(min=_TINY)[..., None], depth
 
 
+@full_precision
 def transform_points(target_from_source: Tensor, points: Tensor) -> Tensor:
     """Points (B, ..., 3) taken from the source to the target frame by (B, 4, 4) or (4, 4)."""
     transform = target_from_source.to(points)
@@ -74,6 +78,7 @@ def transform_points(target_from_source: Tensor, points: Tensor) -> Tensor:
     return points @ turn.transpose(-1, -2) + (shift if points.dim() > 1 else shift[..., 0, :])
 
 
+@full_precision
 def inverse_transform(target_from_source: Tensor) -> Tensor:
     """``source_from_target`` of rigid transforms (..., 4, 4)."""
     turn = target_from_source[..., :3, :3].transpose(-1, -2)

@@ -125,11 +125,11 @@ def test_several_recordings_and_workers(recordings):
 
 def test_settings(recordings):
     changes = [f"data.path={recordings / 'folder'}", "data.options.held_out=3"]
-    config = TrainConfig.load(CONFIGS / "tiny" / "real.yaml", changes)
+    config = TrainConfig.load(CONFIGS / "tiny" / "finetune" / "encoder.yaml", changes)
     source = open_source(config.data, config.model.resolve(), "validation")
-    assert isinstance(source, BagsDataset) and source.config == BagsConfig(size=128, held_out=3)
+    assert isinstance(source, BagsDataset) and source.config == BagsConfig(size=128, held_out=3, questions=4)
     for change in ("data.path=null", "data.options.size=0", "data.options.sized=3", "data.path=/nowhere"):
-        config = TrainConfig.load(CONFIGS / "tiny" / "real.yaml", [*changes, change])
+        config = TrainConfig.load(CONFIGS / "tiny" / "finetune" / "encoder.yaml", [*changes, change])
         error = refused(open_source, config.data, config.model.resolve(), "train")
         assert error.code in (ErrorCode.REQUEST_INVALID, ErrorCode.IMAGE_MISSING)
     assert refused(BagsDataset, recordings, SHOWN, "all").code == ErrorCode.REQUEST_INVALID

@@ -2,7 +2,7 @@
 
 examples:
   uniugg eval rooms --model FOLDER --json figures.json --out pictures/
-  uniugg eval rooms --preset tiny --scenes 4
+  uniugg eval frames data/kitchen --held-out 30
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ __all__ = ["MODULES", "configure", "run"]
 # are imported for every `uniugg eval`, so their heavy imports belong inside run().
 MODULES = {
     "rooms": "training.evaluation.rooms_command",
+    "frames": "training.evaluation.frames_command",
     "score": "training.evaluation.score_command",
     "answer": "training.evaluation.answer_command",
     "distances": "training.evaluation.distances_command",

@@ -1,17 +1,18 @@
 """Evaluation in rooms of the test split: imagined target views, answers, and what the spread of samples says.
 
 Scene number i is pair number i of a stream with one pair a room, so N scenes are N rooms; the seed of the stream is
-``--seed``. Nothing of the test split is ever trained on, whatever the seed. See :mod:`training.evaluation.geometry` for
+``--seed``. Nothing of the test split is ever trained on, whatever the seed. The same is measured on held-out pairs of
+recorded frames when they are given instead of rooms. See :mod:`training.evaluation.geometry` for
 the figures and :mod:`training.evaluation.baselines` for what is compared.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -32,7 +33,7 @@ from .pooled import ANGLES, BASELINES, OURS, SceneRecord, by_motion, part_figure
 from .uncertainty import relative_spread, risk_coverage
 from .understanding import Scored, understanding_figures
 
-__all__ = ["Case", "Evaluation", "RoomsEvaluation", "cases", "evaluate_rooms", "open_rooms"]
+__all__ = ["Case", "Evaluation", "Pairs", "RoomsEvaluation", "cases", "evaluate_rooms", "open_rooms"]
 
 Progress = Callable[[int, int], None]
 Cloud = tuple[np.ndarray, np.ndarray]  # points (H, W, 3) in the target camera's frame, known (H, W)
@@ -53,6 +54,20 @@ class RoomsEvaluation:
     clouds: bool = True  # F-scores
     sampling: Sampling = field(default_factory=Sampling)
     rooms: dict[str, Any] = field(default_factory=dict)  # changes to RoomsConfig
+
+
+class Pairs(Protocol):
+    """Where scenes come from: pair number i, always the same one."""
+
+    name: str
+
+    def pair(self, index: int) -> ViewPair:
+        """Pair number `index`."""
+        ...
+
+    def batch(self, kind: str, indices: Sequence[int]) -> dict[str, Any]:
+        """Samples by number; rooms are made together then, which is faster."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -86,6 +101,7 @@ def evaluate_rooms(
     pipeline: UniUGGPipeline,
     settings: RoomsEvaluation | None = None,
     *,
+    source: Pairs | None = None,
     regression: UniUGG | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -94,6 +110,7 @@ def evaluate_rooms(
     Args:
         pipeline: the model and its tokenizer.
         settings: what is measured.
+        source: what it is measured on; None: rooms.
         regression: a model of the variant without diffusion, compared under the name "regression".
         progress: told (scenes done, scenes in all).
 
@@ -102,28 +119,32 @@ def evaluate_rooms(
     """
     settings = settings or RoomsEvaluation()
     start = time.perf_counter()
-    rooms = open_rooms(pipeline.config.image_size, settings)
+    rooms = open_rooms(pipeline.config.image_size, settings) if source is None else source
     runner = _Runner(pipeline, settings, regression)
     records: list[SceneRecord] = []
     said: list[Scored] = []
     for first in range(0, settings.scenes, settings.batch):
         numbers = range(first, min(first + settings.batch, settings.scenes))
-        rooms.batch("pair", numbers)  # makes the rooms together, which is faster
+        rooms.batch("pair", numbers)
         pairs = [rooms.pair(number) for number in numbers]
         if settings.imagine:
             records += [case.record for case in runner.scenes(pairs)]
         said += runner.answers(pairs)
         if progress is not None:
             progress(numbers.stop, settings.scenes)
-    report = _report(pipeline, settings, records, said)
+    report = {"what": rooms.name, **_report(pipeline, settings, records, said)}
     return Evaluation({**report, "seconds": time.perf_counter() - start}, records, said)
 
 
 def cases(
-    pipeline: UniUGGPipeline, settings: RoomsEvaluation, numbers: list[int], regression: UniUGG | None = None
+    pipeline: UniUGGPipeline,
+    settings: RoomsEvaluation,
+    numbers: list[int],
+    regression: UniUGG | None = None,
+    source: Pairs | None = None,
 ) -> list[Case]:
     """Scenes by number, once more, with all that a picture of them needs."""
-    rooms = open_rooms(pipeline.config.image_size, settings)
+    rooms = open_rooms(pipeline.config.image_size, settings) if source is None else source
     runner = _Runner(pipeline, settings, regression)
     return [case for number in numbers for case in runner.scenes([rooms.pair(number)])]
 
@@ -244,7 +265,6 @@ def _report(
         "confidence": [record.sharp for record in sampled],
     }
     return {
-        "what": "rooms",
         "scenes": settings.scenes,
         "seed": settings.seed,
         "model": {

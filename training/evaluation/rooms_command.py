@@ -16,20 +16,30 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from uniugg_core.commands import common
 
-__all__ = ["configure", "run"]
+if TYPE_CHECKING:
+    from .rooms import Pairs
+
+__all__ = ["configure", "configure_measuring", "measure", "run"]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of ``uniugg eval rooms``."""
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="another seed draws other test rooms")
     parser.add_argument("--scenes", type=_count, default=256, metavar="N", help="rooms, one pair each (%(default)s)")
-    parser.add_argument("--questions", type=_whole, default=8, metavar="N", help="about each room (%(default)s)")
+    configure_measuring(parser)
+
+
+def configure_measuring(parser: argparse.ArgumentParser) -> None:
+    """Adds what measuring has in common, whatever the scenes."""
+    parser.add_argument("--questions", type=_whole, default=8, metavar="N", help="about each scene (%(default)s)")
     parser.add_argument("--samples", type=_count, default=4, metavar="K", help="for the uncertainty (%(default)s)")
-    parser.add_argument("--batch", type=_count, default=16, metavar="N", help="rooms at a time (%(default)s)")
+    parser.add_argument("--batch", type=_count, default=16, metavar="N", help="scenes at a time (%(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write pictures of cases and curves here")
     parser.add_argument("--regression", type=Path, metavar="FOLDER", help="also measure this direct-regression variant")
@@ -41,7 +51,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measures, prints a table and writes what was asked for."""
+    return measure(args)
+
+
+def measure(args: argparse.Namespace, open_source: Callable[[int], Pairs] | None = None) -> int:
+    """Measures on what `open_source` gives for a size of pictures (None: rooms); prints a table, writes the rest."""
     pipeline = common.load_pipeline(args)
+    source = None if open_source is None else open_source(pipeline.config.image_size)
     from uniugg_core.folder import load_folder
 
     from .imagining import Sampling
@@ -59,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
         batch=args.batch,
         sampling=Sampling(args.steps, args.scheduler, args.guidance),
     )
-    done = evaluate_rooms(pipeline, settings, regression=regression, progress=_progress)
+    done = evaluate_rooms(pipeline, settings, source=source, regression=regression, progress=_progress)
     if sys.stderr.isatty():
         print("\r\x1b[K", end="", file=sys.stderr)
     report = {**done.report, "model": {**done.report["model"], "folder": args.model and str(args.model)}}
@@ -71,7 +87,8 @@ def run(args: argparse.Namespace) -> int:
 
         args.out.mkdir(parents=True, exist_ok=True)
         chosen = chosen_cases(done.records)
-        names = save_cases(list(zip(chosen, cases(pipeline, settings, list(chosen.values()), regression))), args.out)
+        found = cases(pipeline, settings, list(chosen.values()), regression, source)
+        names = save_cases(list(zip(chosen, found)), args.out)
         names += plot_curves(report, args.out)
         print(f"\n{args.out}/ has {', '.join(names)}")
     return 0
@@ -79,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _progress(done: int, total: int) -> None:
     if sys.stderr.isatty():
-        print(f"\r{done} of {total} rooms", end="", file=sys.stderr, flush=True)
+        print(f"\r{done} of {total} scenes", end="", file=sys.stderr, flush=True)
 
 
 def _count(text: str) -> int:

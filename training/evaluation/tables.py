@@ -54,7 +54,8 @@ def rooms_table(report: dict[str, Any]) -> str:
     """What ``uniugg eval rooms`` prints."""
     model = report["model"]
     trained = "" if model["trained"] else ", untrained"
-    blocks = [f"model {model['name']}{trained}; {report['scenes']} rooms of the test split, seed {report['seed']}"]
+    scenes = "rooms of the test split" if report["what"] == "rooms" else f"held-out pairs of {report['what']}"
+    blocks = [f"model {model['name']}{trained}; {report['scenes']} {scenes}, seed {report['seed']}"]
     for part in ("unseen", "seen"):
         figures = report[part]
         head = [f"{part} by the reference ({_percent(figures['share'])} of the pixels)", *(t for _, t in _FIGURES)]

@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from uniugg_core.precision import full_precision
+
 __all__ = ["appearance_loss", "ssim"]
 
 
@@ -24,27 +26,26 @@ def _blur_matrix(size: int, window: int, sigma: float, like: Tensor) -> Tensor:
     return weight / weight.sum(dim=1, keepdim=True)
 
 
+@full_precision
 def ssim(a_B3HW: Tensor, b_B3HW: Tensor, *, window: int = 11, sigma: float = 1.5) -> Tensor:
     """Mean structural similarity (Wang et al. 2004) of pictures in [0, 1]; windows that leave the picture are left out.
 
     Returns:
         () in [-1, 1], 1 for equal pictures.
     """
-    # Variances are small differences of squares, of which half precision leaves nothing.
-    with torch.autocast(a_B3HW.device.type, enabled=False):
-        a_B3HW, b_B3HW = a_B3HW.float(), b_B3HW.float()
-        down, across = (_blur_matrix(size, window, sigma, a_B3HW) for size in a_B3HW.shape[2:])
+    down, across = (_blur_matrix(size, window, sigma, a_B3HW) for size in a_B3HW.shape[2:])
 
-        def blur(x: Tensor) -> Tensor:
-            return down @ x @ across.T
+    def blur(x: Tensor) -> Tensor:
+        return down @ x @ across.T
 
-        mean_a, square_a, product = blur(torch.stack([a_B3HW, a_B3HW.square(), a_B3HW * b_B3HW]))
-        mean_b, square_b = blur(torch.stack([b_B3HW, b_B3HW.square()]))  # apart: the target needs no gradient
-        var_a, var_b, covariance = square_a - mean_a.square(), square_b - mean_b.square(), product - mean_a * mean_b
-        c1, c2 = 0.01**2, 0.03**2
-        value = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
-        value = value / ((mean_a.square() + mean_b.square() + c1) * (var_a + var_b + c2))
-        return value.mean()
+    mean_a, square_a, product = blur(torch.stack([a_B3HW, a_B3HW.square(), a_B3HW * b_B3HW]))
+    mean_b, square_b = blur(torch.stack([b_B3HW, b_B3HW.square()]))  # apart: the target needs no gradient
+    # small differences of squares, of which half precision would leave nothing
+    var_a, var_b, covariance = square_a - mean_a.square(), square_b - mean_b.square(), product - mean_a * mean_b
+    c1, c2 = 0.01**2, 0.03**2
+    value = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
+    value = value / ((mean_a.square() + mean_b.square() + c1) * (var_a + var_b + c2))
+    return value.mean()
 
 
 def appearance_loss(

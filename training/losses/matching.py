@@ -8,9 +8,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from uniugg_core.precision import full_precision
+
 __all__ = ["draw_correspondences", "matching_loss", "reciprocal_matches"]
 
 
+@full_precision
 def reciprocal_matches(
     points1_HW3: Tensor,
     valid1_HW: Tensor,
@@ -85,6 +88,7 @@ def draw_correspondences(
     return torch.cat([index1[chosen], fill[0]]), torch.cat([index2[chosen], fill[1]]), positive
 
 
+@full_precision
 def matching_loss(
     descriptors1_BKC: Tensor,
     descriptors2_BKC: Tensor,

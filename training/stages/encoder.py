@@ -8,6 +8,8 @@ Shape letters: B batch, H W pixels, N tokens, D feature width, K correspondences
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -142,15 +144,16 @@ class EncoderStage(Stage):
         own, zero = self.own, encoded.features.sum() * 0.0
         if self.teacher is None or not own.train_encoder:
             return zero, {}
+        looked_at = math.ceil(own.teacher_share * len(images))
         with torch.no_grad():
-            wanted = self.teacher.encode(images, generator if own.teacher_cpe else None)
+            wanted = self.teacher.encode(images[:looked_at], generator if own.teacher_cpe else None)
         student, teacher = random_tokens(
-            encoded.features.float(), wanted.features.float(), share=own.token_share, generator=generator
+            encoded.features[:looked_at].float(), wanted.features.float(), share=own.token_share, generator=generator
         )
         parts = {"tokens": distillation_loss(student, teacher)}
         loss = zero + own.token_weight * parts["tokens"]
         if own.summary_weight and encoded.summary is not None:
-            parts["summary"] = distillation_loss(encoded.summary.float(), wanted.summary.float())
+            parts["summary"] = distillation_loss(encoded.summary[:looked_at].float(), wanted.summary.float())
             loss = loss + own.summary_weight * parts["summary"]
         return loss, parts
 

@@ -112,6 +112,8 @@ class VAEStage(Stage):
 
     def begin(self, fetch: Fetch) -> None:
         """Mean and standard deviation of every channel, over ``statistics_samples`` training pairs."""
+        if not self.own.statistics_samples:
+            return
         total = square = None
         count = 0
         for features in self._over(fetch, self.own.statistics_samples):
@@ -125,6 +127,8 @@ class VAEStage(Stage):
 
     def settle(self, fetch: Fetch) -> None:
         """One over the standard deviation of the posterior means, over ``scale_samples`` training pairs."""
+        if not self.own.scale_samples:
+            return
         total = square = 0.0
         count = 0
         with torch.no_grad():

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from ..pointmaps import inverse_transform
+from ..precision import full_precision
 
 __all__ = ["plucker_raymap"]
 
 
+@full_precision
 def plucker_raymap(
     target_from_reference: Tensor,
     matrix: Tensor,

@@ -4,7 +4,7 @@ examples:
   uniugg data from-bag my_bag/ data/kitchen
   uniugg data from-bag drive.mcap data/drive --short-side 256 --workers 4 --form shards
   uniugg data from-bag bag/ data/hall --color /cam0/image --depth /cam0/depth --color-info /cam0/info --fixed-frame odom
-  uniugg train encoder --config training/configs/tiny/real.yaml --set data.path=data/kitchen --out runs/kitchen
+  uniugg train finetune --data data/kitchen --out runs/kitchen
 
 The bag (sqlite3 or mcap, zstd or not) needs colour pictures, depth, a CameraInfo and TF; topics are found by what they
 carry. OUT gets frames or shards, report.md, report.json and preview.png: look at the preview before training on it. A

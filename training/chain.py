@@ -1,0 +1,54 @@
+"""One run of several: trained where it was left, and left alone once it is done."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TextIO
+
+from uniugg_core.errors import ErrorCode, UniuggError
+
+from .checkpoint import Checkpoints, load_start, read_start
+from .config import TrainConfig
+
+__all__ = ["last_weights", "train_run"]
+
+
+def train_run(config: TrainConfig, out: Path, log: TextIO | None) -> str | None:
+    """Trains what is missing of a run.
+
+    Args:
+        config: the run.
+        out: its folder; may hold a part of it, or all.
+        log: where the progress lines go.
+
+    Returns:
+        the name of the signal that stopped it, else None.
+
+    Raises:
+        UniuggError: REQUEST_INVALID if the folder holds a run with other settings; whatever training raises.
+    """
+    from .loop import Trainer
+    from .stages import build_stage
+
+    written = out / "train.json"
+    if written.is_file() and json.loads(written.read_text()) != json.loads(json.dumps(config.to_dict())):
+        raise UniuggError(
+            ErrorCode.REQUEST_INVALID, f"{out} was trained with other settings: choose another folder or delete it"
+        )
+    last = Checkpoints(out).last()
+    if last is None or Checkpoints.read_progress(last).step < config.run.steps:
+        outcome = Trainer(build_stage(config), config, out, log).run(resume=True)
+        if outcome.stopped is not None:
+            return outcome.stopped
+    if config.stage == "unified" and not (out / "model" / "config.json").is_file():
+        # killed between the last checkpoint and the export
+        stage = build_stage(config)
+        load_start(stage.model, read_start(Checkpoints(out).last() or out), str(out))
+        stage.export(out / "model")
+    return None
+
+
+def last_weights(out: Path) -> Path:
+    """What follows a run starts from its end: only there is everything measured that the next stage needs."""
+    return Checkpoints(out).last() or out
