@@ -138,6 +138,8 @@ setup(
         (f"share/{NAME}/rviz", files("rviz")),
         (f"share/{NAME}/samples/real_rgbd", files("samples/real_rgbd")),
         (f"share/{NAME}/samples/real_rgbd/bag", files("samples/real_rgbd/bag")),
+        (f"share/{NAME}/samples/room", files("samples/room")),
+        (f"share/{NAME}/samples/room/bag", files("samples/room/bag")),
         # What `ros2 run` and launch files start. These begin with `#!/usr/bin/env python3` and are copied as they are,
         # so they run under the Python of the active environment, not under the one that ran colcon.
         (f"lib/{NAME}", files("scripts")),

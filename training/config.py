@@ -138,9 +138,7 @@ class EncoderStageConfig:
     temperature: float = 0.05
     matching_alpha: float = 10.0  # reward of descriptor confidence
     token_weight: float = 10.0  # distillation of features
-    teacher_share: float = (
-        1.0  # share of each batch's pictures that the teacher looks at; a fifth of the work
-    )
+    teacher_share: float = 1.0  # share of each batch's pictures that the teacher looks at; a fifth of the work
     token_share: float = 1 / 3  # share of tokens distilled, drawn anew for every picture
     summary_weight: float = 10.0  # distillation of the summary
     rgb_weight: float = 1.0  # colour loss; the published command had it off, stage 2 needs it on

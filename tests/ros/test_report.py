@@ -73,7 +73,9 @@ class TestLatency:
 
 class TestReport:
     def write(self, folder, pictures, outcomes, **facts):
-        write_report(folder, outcomes, pictures, RunFacts(model="tiny", bag="sample", **facts))
+        for outcome in outcomes:
+            outcome.pictures = pictures
+        write_report(folder, outcomes, RunFacts(model="tiny", bag="sample", **facts))
         return (folder / "summary.md").read_text(), (folder / "summary.html").read_text()
 
     def test_files_of_every_request(self, tmp_path, pictures):
@@ -91,6 +93,12 @@ class TestReport:
         assert [request["good"] for request in result["requests"]] == [True, True]
         assert result["requests"][0]["points"] == 500
         assert "Q: Where is <b>it</b>?\nA: 1.8 m | away" in (tmp_path / "answers.txt").read_text()
+
+    def test_a_known_answer_stands_beside_the_given_one(self, tmp_path, pictures):
+        markdown, page = self.write(tmp_path, pictures, [asked(1, truth="2.1 m")], trained=True)
+        assert "1.8 m / away (true: 2.1 m)" in markdown and "(true: 2.1 m)" in page
+        assert "   true: 2.1 m" in (tmp_path / "answers.txt").read_text()
+        assert json.loads((tmp_path / "result.json").read_text())["requests"][0]["truth"] == "2.1 m"
 
     def test_the_untrained_model_is_named_first(self, tmp_path, pictures):
         markdown, page = self.write(tmp_path, pictures, [asked(1)])

@@ -16,6 +16,7 @@ SUBCOMMANDS: dict[str, str] = {
     "check": "training.data.check",
     "from-bag": "training.data.bags.command",
     "pairs": "training.data.pairs",
+    "room-bag": "training.data.room_bag",
 }
 
 

@@ -9,7 +9,6 @@ from uniugg_core.cameras import square_crop
 from uniugg_core.sheet import SheetText, font, scene_sheet
 
 from .outcome import Outcome
-from .recorded import Picture
 
 __all__ = ["answer_card", "imagine_sheet", "printable", "wrapped"]
 
@@ -18,18 +17,18 @@ PICTURE = 540  # pixels, the wider side of a card's picture
 REAL = 448  # pixels, side of the real picture before the sheet scales it
 INK, FAINT, PAPER, MARK = (28, 32, 38), (110, 118, 128), (255, 255, 255), (232, 118, 20)
 WARNING_INK = (150, 60, 0)
-ANSWER_INK = (38, 110, 200)
+ANSWER_INK, TRUTH_INK = (38, 110, 200), (27, 120, 55)
 ANSWER_LINES = 8  # the whole answer is in answers.txt
 
 
-def imagine_sheet(outcome: Outcome, pictures: list[Picture], warning: str | None) -> np.ndarray | None:
+def imagine_sheet(outcome: Outcome, warning: str | None) -> np.ndarray | None:
     """The page of a scene; None if the request brought none or its input is not known."""
     if outcome.scene is None or outcome.reference is None or outcome.target_from_reference is None:
         return None
-    reference = pictures[outcome.reference]
+    reference = outcome.pictures[outcome.reference]
     real = None
     if outcome.target is not None:
-        target = pictures[outcome.target]
+        target = outcome.pictures[outcome.target]
         real = square_crop(target.image, target.camera, REAL).image
     facts = [f"{outcome.via}, {outcome.milliseconds / 1000:.2f} s"]
     if outcome.updates:
@@ -51,12 +50,12 @@ def imagine_sheet(outcome: Outcome, pictures: list[Picture], warning: str | None
     )
 
 
-def answer_card(outcome: Outcome, pictures: list[Picture], warning: str | None) -> np.ndarray:
+def answer_card(outcome: Outcome, warning: str | None) -> np.ndarray:
     """The picture that was asked about, with what the answer rests on, and the question and answer beside it."""
     card = Image.new("RGB", (WIDTH, 2 * MARGIN + PICTURE), PAPER)
     bottom = MARGIN
     if outcome.reference is not None:
-        picture = _marked(pictures[outcome.reference].image, outcome.marks)
+        picture = _marked(outcome.pictures[outcome.reference].image, outcome.marks)
         card.paste(picture, (MARGIN, MARGIN))
         bottom += picture.height
     draw, left, top = ImageDraw.Draw(card), MARGIN * 2 + PICTURE, MARGIN
@@ -69,6 +68,8 @@ def answer_card(outcome: Outcome, pictures: list[Picture], warning: str | None) 
     rows.append(("", 8, INK))
     answer = wrapped(printable(outcome.answer), 18, WIDTH - MARGIN - left) or ["(empty)"]
     rows += [(line, 18, ANSWER_INK) for line in answer[:ANSWER_LINES]]
+    if outcome.truth:
+        rows += [("", 8, INK), (f"true answer: {printable(outcome.truth)}", 16, TRUTH_INK)]
     if outcome.marks:
         rows += [("", 8, INK), ("circles: where the answer rests in the picture", 14, FAINT)]
     if warning:

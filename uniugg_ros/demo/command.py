@@ -19,6 +19,9 @@ from typing import TYPE_CHECKING
 from uniugg_core.errors import ErrorCode, UniuggError
 
 if TYPE_CHECKING:
+    from rclpy.node import Node
+
+    from .client import DemoClient
     from .outcome import Outcome
     from .processes import Child
     from .recorded import Picture
@@ -34,19 +37,21 @@ FIRST_DOMAIN, DOMAINS = 20, 80  # up to domain 101 the ports of DDS stay below t
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of ``uniugg demo``."""
     parser.add_argument("--out", type=Path, default=Path("demo_output"), metavar="DIR", help="default: %(default)s")
-    parser.add_argument("--bag", type=Path, help="the bag to play (default: the sample that comes with the source)")
+    parser.add_argument("--bag", type=Path, help="the bag to play (default: a rendered room, then a real recording)")
     parser.add_argument("--model", default="", help="checkpoint folder or preset (default: the model that ships)")
-    parser.add_argument("--short", action="store_true", help="one request of each kind only")
+    parser.add_argument("--short", action="store_true", help="the real recording, one request of each kind")
     parser.add_argument("--domain", type=int, help="ROS domain (default: ROS_DOMAIN_ID, or one of the demo's own)")
     parser.add_argument("--start-timeout", type=float, default=120.0, metavar="SECONDS", help="default: %(default)g")
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the demo; status 0 only if everything went as it should."""
-    from .recorded import read_pictures, sample_bag
+    from .recorded import read_pictures, room_bag, sample_bag
 
-    bag = args.bag or sample_bag()
-    pictures = read_pictures(bag)
+    bags = [args.bag or sample_bag()]
+    if args.bag is None and not args.short and (room := room_bag()) is not None:
+        bags.insert(0, room)
+    stops = [(bag, read_pictures(bag)) for bag in bags]
     _prepare(args.out)
     _set_environment(args)
     try:
@@ -57,28 +62,26 @@ def run(args: argparse.Namespace) -> int:
         raise UniuggError(
             ErrorCode.INTERNAL, f"the demo needs rclpy and uniugg_interfaces ({error}); see `make demo`"
         ) from error
-    outcomes, facts = _Run(args, bag, pictures).go()
-    return _finish(args.out, outcomes, pictures, facts)
+    outcomes, facts = _Run(args, stops).go()
+    return _finish(args.out, outcomes, facts)
 
 
 class _Run:
     """The processes and threads of one run."""
 
-    def __init__(self, args: argparse.Namespace, bag: Path, pictures: list[Picture]) -> None:
+    def __init__(self, args: argparse.Namespace, stops: list[tuple[Path, list[Picture]]]) -> None:
         from .report import RunFacts
 
-        self._args, self._bag, self._pictures = args, bag, pictures
+        self._args, self._stops = args, stops
         self._begin = time.monotonic()
-        self._facts = RunFacts(bag=bag.parent.name if bag.name == "bag" else bag.name)
+        names = [bag.parent.name if bag.name == "bag" else bag.name for bag, _ in stops]
+        self._facts = RunFacts(bag=" and ".join(names))
 
     def go(self) -> tuple[list[Outcome], RunFacts]:
         import rclpy
         from rclpy.executors import SingleThreadedExecutor
 
         from .client import DemoClient, NoReply
-        from .play import BagPlayer
-        from .recorded import SAMPLE_TOPICS
-        from .tour import Tour
 
         outcomes: list[Outcome] = []
         children = [self._start_node(), self._start_recorder()]
@@ -90,32 +93,45 @@ class _Run:
         executor.add_node(client)
         spinner = threading.Thread(target=executor.spin, name="demo client")
         spinner.start()
-        topics = [SAMPLE_TOPICS.image, SAMPLE_TOPICS.camera_info, "/tf", "/tf_static"]
-        player = BagPlayer(player_node, self._bag, topics)
         try:
             self._say(f"node started (process {node_process.pid}), its log is {node_process.log}")
             client.wait_until_active(self._args.start_timeout)
             self._facts.start_seconds = time.monotonic() - self._begin
-            self._say(f"node is active; playing {self._bag}")
-            player.start()
-            time.sleep(SETTLE)
+            self._say("node is active")
             self._take_model(client)
-            outcomes = Tour(client, player, self._pictures, self._say).run(short=self._args.short)
+            for bag, pictures in self._stops:
+                outcomes += self._tour(client, player_node, bag, pictures, len(outcomes) + 1)
         except NoReply as error:
             self._facts.problems.append(str(error))
             self._show_log(node_process)
         finally:
-            player.stop()
             executor.shutdown()
             spinner.join()
             client.destroy_node()
             player_node.destroy_node()
             rclpy.shutdown()
             self._stop(children)
-        self._facts.played = sum(player.counts.values())
         self._facts.recorded = _recorded(self._args.out / "bag")
         self._facts.seconds = time.monotonic() - self._begin
         return outcomes, self._facts
+
+    def _tour(
+        self, client: DemoClient, player_node: Node, bag: Path, pictures: list[Picture], first: int
+    ) -> list[Outcome]:
+        from .play import BagPlayer
+        from .recorded import SAMPLE_TOPICS, known_questions
+        from .tour import Tour
+
+        topics = [SAMPLE_TOPICS.image, SAMPLE_TOPICS.camera_info, "/tf", "/tf_static"]
+        player = BagPlayer(player_node, bag, topics)
+        self._say(f"playing {bag}")
+        player.start()
+        try:
+            time.sleep(SETTLE)
+            return Tour(client, player, pictures, self._say, known_questions(bag), first).run(short=self._args.short)
+        finally:
+            player.stop()
+            self._facts.played += sum(player.counts.values())
 
     def _start_node(self) -> Child:
         from .. import names
@@ -160,12 +176,12 @@ class _Run:
         print(f"[{time.monotonic() - self._begin:5.1f} s] {line}", flush=True)
 
 
-def _finish(out: Path, outcomes: list[Outcome], pictures: list[Picture], facts: RunFacts) -> int:
+def _finish(out: Path, outcomes: list[Outcome], facts: RunFacts) -> int:
     from .report import write_report
 
     if not facts.recorded and not facts.problems:
         facts.problems.append("nothing was recorded")
-    write_report(out, outcomes, pictures, facts)
+    write_report(out, outcomes, facts)
     failed = [outcome for outcome in outcomes if not outcome.good]
     for problem in facts.problems:
         print(f"PROBLEM {problem}", file=sys.stderr)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from uniugg_core.errors import ErrorCode
 from uniugg_core.scene import Scene
+
+from .recorded import Picture
 
 __all__ = ["Outcome"]
 
@@ -29,7 +32,9 @@ class Outcome:
         updates: feedback messages that came on the way (actions).
         scene, view: result of ``imagine``.
         question, answer and what follows: result of ``ask``.
+        truth: the true answer, where it is known.
         stamp: of the picture that was used, nanoseconds as the node said.
+        pictures: of the bag that was playing.
         reference: number of the recorded picture that was used, target: of the one at the target pose.
         target_from_reference: the pose, once the reference is known.
         marks: where in the picture an answer rests: column, row, weight.
@@ -49,11 +54,13 @@ class Outcome:
     view: np.ndarray | None = None
     seed: int | None = None
     stamp: int | None = None
+    pictures: Sequence[Picture] = ()
     reference: int | None = None
     target: int | None = None
     target_from_reference: np.ndarray | None = None
     question: str = ""
     answer: str = ""
+    truth: str = ""
     confidence: float = 0.0
     value: str = ""
     streamed: list[str] = field(default_factory=list)

@@ -62,6 +62,7 @@ class BagPlayer:
     ) -> None:
         self.counts: Counter[str] = Counter()
         self.loops = 0
+        self._node = node
         self._bag, self._rate, self._loop, self._fresh = bag, rate, loop, fresh_stamps
         self._newest: dict[str, int] = {}
         self._originals: OrderedDict[int, int] = OrderedDict()
@@ -98,10 +99,13 @@ class BagPlayer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stops and waits for the thread."""
+        """Stops, waits for the thread, and takes the publishers back: what was latched is no longer offered."""
         self._done.set()
         if self._thread.is_alive():
             self._thread.join()
+        for publisher in self._publishers.values():
+            self._node.destroy_publisher(publisher)
+        self._publishers.clear()
 
     def join(self) -> None:
         """Waits until a bag that does not loop has been played."""

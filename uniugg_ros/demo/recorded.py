@@ -5,6 +5,7 @@ Reads with rosbags and decodes with the core; ROS is not needed.
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +22,19 @@ from ..frames import TransformBuffer
 from ..shares import share
 from .stamps import NANOSECONDS
 
-__all__ = ["SAMPLE_TOPICS", "BagTopics", "Picture", "read_pictures", "relative_pose", "sample_bag"]
+__all__ = [
+    "SAMPLE_TOPICS",
+    "BagTopics",
+    "Known",
+    "Picture",
+    "known_questions",
+    "read_pictures",
+    "relative_pose",
+    "room_bag",
+    "sample_bag",
+]
 
-SAMPLE = "samples/real_rgbd/bag"
+SAMPLE, ROOM = "samples/real_rgbd/bag", "samples/room/bag"
 
 
 @dataclass(frozen=True)
@@ -52,8 +63,17 @@ class Picture:
     jpeg: bytes = b""  # the picture as it was recorded, if it was recorded compressed
 
 
+@dataclass(frozen=True)
+class Known:
+    """A question about one picture of a bag, and its true answer."""
+
+    picture: int
+    question: str
+    answer: str
+
+
 def sample_bag() -> Path:
-    """The bag that comes with the package; ``UNIUGG_SAMPLE_BAG`` names another.
+    """The real recording that comes with the package; ``UNIUGG_SAMPLE_BAG`` names another.
 
     Raises:
         UniuggError: IMAGE_MISSING if it is not there.
@@ -63,6 +83,27 @@ def sample_bag() -> Path:
     if not (bag / "metadata.yaml").is_file():
         raise UniuggError(ErrorCode.IMAGE_MISSING, f"there is no bag at {bag}; name one with --bag")
     return bag
+
+
+def room_bag() -> Path | None:
+    """The drive through a procedural room that comes with the package; None if it is not there."""
+    bag = share(ROOM)
+    return bag if (bag / "metadata.yaml").is_file() else None
+
+
+def known_questions(bag: Path) -> list[Known]:
+    """Questions with true answers that lie beside a bag, in ``questions.json``; none where there is no such file.
+
+    Raises:
+        UniuggError: REQUEST_INVALID if the file holds something else.
+    """
+    path = bag.parent / "questions.json"
+    if not path.is_file():
+        return []
+    try:
+        return [Known(int(q["picture"]), str(q["question"]), str(q["answer"])) for q in json.loads(path.read_text())]
+    except (ValueError, TypeError, KeyError) as error:
+        raise UniuggError(ErrorCode.REQUEST_INVALID, f"{path} holds no questions: {error!r}") from error
 
 
 def read_pictures(bag: Path, topics: BagTopics = SAMPLE_TOPICS) -> list[Picture]:

@@ -15,7 +15,6 @@ from uniugg_core.images import save_image
 from .cards import answer_card, imagine_sheet, printable
 from .latency import StageRow, stage_rows
 from .outcome import Outcome
-from .recorded import Picture
 
 __all__ = ["RunFacts", "write_report"]
 
@@ -74,7 +73,7 @@ class RunFacts:
         return None if self.trained else UNTRAINED_NOTE
 
 
-def write_report(folder: Path, outcomes: list[Outcome], pictures: list[Picture], facts: RunFacts) -> None:
+def write_report(folder: Path, outcomes: list[Outcome], facts: RunFacts) -> None:
     """Writes ``scenes/``, ``pictures/``, ``answers.txt``, ``result.json``, ``summary.md`` and ``summary.html``.
 
     Fills in the outcomes' ``files``, relative to `folder`.
@@ -82,23 +81,23 @@ def write_report(folder: Path, outcomes: list[Outcome], pictures: list[Picture],
     for name in ("scenes", "pictures"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     for outcome in outcomes:
-        _write_files(folder, outcome, pictures, facts.warning)
+        _write_files(folder, outcome, facts.warning)
     (folder / "answers.txt").write_text(_answers(outcomes, facts), encoding="utf-8")
     (folder / "result.json").write_text(json.dumps(_result(outcomes, facts), indent=2, ensure_ascii=False) + "\n")
     (folder / "summary.md").write_text(_markdown(outcomes, facts), encoding="utf-8")
     (folder / "summary.html").write_text(_page(outcomes, facts), encoding="utf-8")
 
 
-def _write_files(folder: Path, outcome: Outcome, pictures: list[Picture], warning: str | None) -> None:
+def _write_files(folder: Path, outcome: Outcome, warning: str | None) -> None:
     if not outcome.good or outcome.refused_on_purpose:
         return
     if outcome.scene is not None:
         name = f"scenes/{outcome.slug}.ply"
         outcome.scene.save(folder / name)
         outcome.files.append(name)
-    picture = imagine_sheet(outcome, pictures, warning)
+    picture = imagine_sheet(outcome, warning)
     if outcome.job == "ask":
-        picture = answer_card(outcome, pictures, warning)
+        picture = answer_card(outcome, warning)
     if picture is not None:
         name = f"pictures/{outcome.slug}.png"
         save_image(folder / name, picture)
@@ -120,6 +119,7 @@ def _answers(outcomes: list[Outcome], facts: RunFacts) -> str:
                 f"confidence {outcome.confidence:.2f}, {outcome.tokens} tokens, {outcome.milliseconds / 1000:.2f} s"
             )
             answer = f"A: {printable(outcome.answer)}\n   ({details})"
+            answer += f"\n   true: {printable(outcome.truth)}" if outcome.truth else ""
         else:
             answer = f"-: {_code(outcome)}: {outcome.message}"
         blocks.append(f"{outcome.number}. {outcome.title}, by {outcome.via}\nQ: {question}\n{answer}")
@@ -160,6 +160,7 @@ def _result(outcomes: list[Outcome], facts: RunFacts) -> dict:
                 else outcome.target_from_reference.tolist(),
                 "question": outcome.question[:1000],
                 "answer": outcome.answer,
+                "truth": outcome.truth or None,
                 "confidence": outcome.confidence,
                 "value": outcome.value,
                 "files": outcome.files,
@@ -193,7 +194,8 @@ def _ending(outcome: Outcome) -> str:
         return f"{_code(outcome)}, as it should be"
     if outcome.scene is not None:
         return f"{len(outcome.scene.points):,} points"
-    return printable(outcome.answer)[:60] or "(empty answer)"
+    true = f" (true: {printable(outcome.truth)[:30]})" if outcome.truth else ""
+    return (printable(outcome.answer)[:60] or "(empty answer)") + true
 
 
 def _row_cells(row: StageRow) -> list[str]:

@@ -24,7 +24,7 @@ from uniugg_interfaces.srv import AskSpatial, Imagine
 from .client import DemoClient, NoReply, pose_message
 from .outcome import Outcome
 from .play import BagPlayer
-from .recorded import SAMPLE_TOPICS, BagTopics, Picture, relative_pose
+from .recorded import SAMPLE_TOPICS, BagTopics, Known, Picture, relative_pose
 
 __all__ = ["Tour", "attachment"]
 
@@ -56,6 +56,9 @@ class Tour:
         player: plays the bag meanwhile.
         pictures: of the bag.
         say: called with a line for a person after each request.
+        known: questions about the bag with their answers: a bag that has them is a rendered room, and gets a tour of
+            its own.
+        first: number of the first request.
         topics: of the bag.
     """
 
@@ -65,17 +68,20 @@ class Tour:
         player: BagPlayer,
         pictures: Sequence[Picture],
         say: Callable[[str], None],
+        known: Sequence[Known] = (),
+        first: int = 1,
         topics: BagTopics = SAMPLE_TOPICS,
     ) -> None:
         self._client, self._player, self._pictures = client, player, pictures
-        self._say, self._topics = say, topics
+        self._say, self._known, self._first, self._topics = say, known, first, topics
         self._by_stamp = {picture.stamp: number for number, picture in enumerate(pictures)}
 
     def run(self, *, short: bool = False) -> list[Outcome]:
         """All requests, or with `short` one of each kind. Stops early when the node is gone."""
         outcomes = []
-        for number, (outcome, ask) in enumerate(self._short_steps() if short else self._steps(), start=1):
-            outcome.number = number
+        steps = self._room_steps() if self._known else self._short_steps() if short else self._steps()
+        for number, (outcome, ask) in enumerate(steps, start=self._first):
+            outcome.number, outcome.pictures = number, self._pictures
             outcomes.append(outcome)
             try:
                 ask(outcome)
@@ -122,6 +128,18 @@ class Tour:
             _ask("about the view imagined to the right", "service", elsewhere),
             _ask("streamed", "action", self._asked("Describe where the furniture is.")),
             _ask("an over-long question", "service", self._asked(LONG_QUESTION), ErrorCode.QUESTION_TOO_LONG),
+        ]
+
+    def _room_steps(self) -> list[Step]:
+        return [
+            _imagine("in a room: the next recorded pose", "service", self._along(1)),
+            _imagine("in a room: three recorded poses further", "topic", self._along(3)),
+            _imagine("in a room: four recorded poses back", "service", self._along(-4)),
+            _imagine("in a room: turned right", "service", self._moved("yaw right 30")),
+            _imagine("in a room: turned left", "service", self._moved("yaw left 30")),
+            _imagine("in a room: a step forward", "service", self._moved("forward 0.5")),
+            _imagine("in a room: round a point ahead", "action", self._moved("orbit right 25 around 1.5")),
+            *[_ask("in a room: the answer is known", "service", self._ask_known(known)) for known in self._known],
         ]
 
     def _short_steps(self) -> list[Step]:
@@ -204,6 +222,18 @@ class Tour:
             request = kind(question=question, session_id=session, with_evidence=evidence, target_pose=pose)
             request.max_new_tokens = ANSWER_TOKENS
             send(outcome, request)
+
+        return run
+
+    def _ask_known(self, known: Known) -> Run:
+        """About one picture, attached."""
+
+        def run(outcome: Outcome) -> None:
+            outcome.question, outcome.truth, outcome.reference = known.question, known.answer, known.picture
+            picture, info = attachment(self._pictures[known.picture])
+            request = AskSpatial.Request(question=known.question, compressed_images=[picture], camera_infos=[info])
+            request.max_new_tokens = ANSWER_TOKENS
+            self._client.ask_by_service(outcome, request)
 
         return run
 

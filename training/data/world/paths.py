@@ -11,7 +11,7 @@ import numpy as np
 from .plan import Rect
 from .room import Room
 
-__all__ = ["CameraRig", "clear_distance", "draw_path", "draw_rig", "pose_from_look"]
+__all__ = ["CameraRig", "clear_distance", "draw_drive", "draw_path", "draw_rig", "pose_from_look"]
 
 CLEARANCE = 0.22  # metres that the camera keeps from things and walls
 LOOK_AHEAD = 0.75  # metres of free floor in front that a view starts with
@@ -90,6 +90,12 @@ def draw_path(room: Room, rig: CameraRig, count: int, rng: Random, *, motion: fl
         (count, 4, 4) ``world_from_camera``.
     """
     return _Driver(room, rig, rng, motion).drive(count)
+
+
+def draw_drive(room: Room, rig: CameraRig, count: int, rng: Random, *, motion: float = 1.0) -> np.ndarray:
+    """As :func:`draw_path`, but one drive without a jump: a walk that bends and turns where something is in the way."""
+    driver = _Driver(room, rig, rng, motion)
+    return np.stack(driver.walk(*driver.start(), count))
 
 
 def clear_distance(room: Room, x: float, y: float, yaw: float, limit: float = 3.0) -> float:
