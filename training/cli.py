@@ -1,4 +1,4 @@
-"""Train a stage (encoder, vae, unified) or a teacher for it, fine-tune on recordings, or train all ablations.
+"""Train a stage or its teacher, fine-tune on recordings, or train all ablations.
 
 examples:
   uniugg train encoder --config training/configs/tiny/encoder.yaml --out runs/encoder
