@@ -98,6 +98,7 @@ COMMANDS = [
     "eval = training.evaluation.cli",
     "demo = uniugg_ros.demo.command",
     "view = uniugg_ros.view.command",
+    "fuzz = uniugg_ros.fuzz.command",
 ]
 
 

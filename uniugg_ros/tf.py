@@ -15,7 +15,7 @@ from . import names, qos
 from .conversions import nanoseconds
 from .frames import SECOND, TransformBuffer
 
-__all__ = ["Frames", "NoFrames", "OwnFrames", "Tf2Frames", "make_frames"]
+__all__ = ["Frames", "NoFrames", "OwnFrames", "Tf2Frames", "make_frames", "take_transforms"]
 
 
 class Frames(Protocol):
@@ -48,6 +48,20 @@ def make_frames(node: Node, cache: float, group: CallbackGroup) -> Frames:
     return OwnFrames(node, cache, group, TFMessage)
 
 
+def take_transforms(buffer: TransformBuffer, message: Any, *, static: bool) -> None:
+    """Puts the transforms of a ``TFMessage`` into a buffer."""
+    for item in message.transforms:
+        move, turn = item.transform.translation, item.transform.rotation
+        buffer.insert(
+            item.header.frame_id,
+            item.child_frame_id,
+            nanoseconds(item.header.stamp),
+            (move.x, move.y, move.z),
+            (turn.x, turn.y, turn.z, turn.w),
+            static=static,
+        )
+
+
 class OwnFrames:
     """Our buffer, fed from the node's own subscriptions."""
 
@@ -63,20 +77,11 @@ class OwnFrames:
             ),
         ]
 
-    def _take(self, message: Any, *, static: bool = False) -> None:
-        for item in message.transforms:
-            move, turn = item.transform.translation, item.transform.rotation
-            self.buffer.insert(
-                item.header.frame_id,
-                item.child_frame_id,
-                nanoseconds(item.header.stamp),
-                (move.x, move.y, move.z),
-                (turn.x, turn.y, turn.z, turn.w),
-                static=static,
-            )
+    def _take(self, message: Any) -> None:
+        take_transforms(self.buffer, message, static=False)
 
     def _take_static(self, message: Any) -> None:
-        self._take(message, static=True)
+        take_transforms(self.buffer, message, static=True)
 
     def lookup(self, target: str, source: str, stamp: int, tolerance: int) -> np.ndarray:
         """As :meth:`TransformBuffer.lookup`."""

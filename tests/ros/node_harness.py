@@ -37,7 +37,7 @@ from uniugg_ros import conversions, names
 
 ROOT = Path(__file__).resolve().parents[2]
 FRAME = "camera_optical"
-STUB = (str(Path(__file__).with_name("stub_node.py")),)
+STUB = ("-m", "uniugg_ros.fuzz.stand_in")
 REAL = ("-m", "uniugg_ros.node")
 _spaces = itertools.count()
 

@@ -31,7 +31,9 @@ def test_pictures_depth_and_poses_are_those_of_the_drive(room):
         np.testing.assert_allclose(picture.fixed_from_camera, drive.world_from_camera[number], atol=1e-6)
         np.testing.assert_allclose(picture.camera.matrix, drive.intrinsics)
         np.testing.assert_allclose(picture.depth, drive.depth[number], atol=6e-4)
-        assert np.abs(picture.image.astype(int) - drive.image[number]).mean() < 8  # JPEG; colours in another order would be tens apart
+        assert (
+            np.abs(picture.image.astype(int) - drive.image[number]).mean() < 8
+        )  # JPEG; colours in another order would be tens apart
     steps = np.linalg.norm(np.diff([picture.fixed_from_camera[:3, 3] for picture in pictures], axis=0), axis=1)
     assert steps.max() < 0.4, "one drive, without jumps"
 

@@ -1,14 +1,17 @@
 """A pipeline that answers at once with known numbers, in place of the model; and a node process that uses it.
 
-``python tests/ros/stub_node.py --ros-args ...`` is ``uniugg_node`` with this model. The variables ``STUB_STEP``
-(seconds a step takes) and ``STUB_LONG_STEP`` (seconds of the first step) make it slow.
+``python -m uniugg_ros.fuzz.stand_in --ros-args ...`` is ``uniugg_node`` with this model: for fuzzing the node, for its
+tests, and for trying a robot's wiring without a model's load. The variables ``STUB_STEP`` (seconds a step takes) and
+``STUB_LONG_STEP`` (seconds of the first step) make it slow.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +19,10 @@ from uniugg_core.cameras import Camera
 from uniugg_core.errors import ErrorCode, UniuggError
 from uniugg_core.outputs import Answer, AnswerToken, Evidence, Progress
 from uniugg_core.scene import IMAGINED, OBSERVED, Scene, View
+
+from ..parameters import Settings
+
+__all__ = ["StubPipeline", "stub_factory"]
 
 SIDE = 8
 
@@ -25,14 +32,19 @@ class StubPipeline:
 
     trained = False
 
-    def __init__(self, step: float = 0.0, long_step: float = 0.0, steps: int = 5):
+    def __init__(self, step: float = 0.0, long_step: float = 0.0, steps: int = 5, *, keep_calls: bool = True) -> None:
         self.config = SimpleNamespace(image_size=SIDE, name="stub")
         self.step, self.long_step, self.steps = step, long_step, steps
-        self.calls = []
-        self.fail_with = None
-        self.running = 0
+        self.calls: list[tuple] | None = [] if keep_calls else None
+        self.fail_with: Exception | None = None
 
-    def _go(self, stage, count, callback, sample=0):
+    def _called(self, *what: Any) -> None:
+        if self.calls is not None:
+            self.calls.append(what)
+        if self.fail_with is not None:
+            raise self.fail_with
+
+    def _go(self, stage: str, count: int, callback: Any, sample: int = 0) -> None:
         for number in range(1, count + 1):
             if callback is not None and callback(Progress(stage, sample, number, count)) is False:
                 raise UniuggError(ErrorCode.CANCELLED, "cancelled by the callback")
@@ -40,21 +52,20 @@ class StubPipeline:
 
     def imagine(
         self,
-        observation,
-        target_from_reference,
+        observation: Any,
+        target_from_reference: np.ndarray,
         *,
-        steps=None,
-        scheduler=None,
-        guidance=None,
-        samples=1,
-        generator=None,
-        seed=None,
-        drop_quantile=None,
-        callback=None,
-    ):
-        self.calls.append(("imagine", target_from_reference, steps, scheduler, guidance, samples, seed, drop_quantile))
-        if self.fail_with is not None:
-            raise self.fail_with
+        steps: int | None = None,
+        scheduler: str | None = None,
+        guidance: float | None = None,
+        samples: int = 1,
+        generator: Any = None,
+        seed: int | None = None,
+        drop_quantile: float | None = None,
+        callback: Any = None,
+    ) -> Scene:
+        """A plane two metres away as observed, one four metres away in the picture's first colour as imagined."""
+        self._called("imagine", target_from_reference, steps, scheduler, guidance, samples, seed, drop_quantile)
         for sample in range(samples):
             self._go("denoise", steps or self.steps, callback, sample)
         camera = (observation.camera or Camera.from_fov(SIDE, SIDE, 1.0)).scaled(SIDE, SIDE)
@@ -85,7 +96,8 @@ class StubPipeline:
             seed=1234 if seed is None else seed,
         )
 
-    def answer(self, observations, question, history=(), **options):
+    def answer(self, observations: Any, question: str, history: Sequence[Any] = (), **options: Any) -> Answer:
+        """The answer of :meth:`stream`."""
         stream = self.stream(observations, question, history, **options)
         for _ in stream:
             pass
@@ -93,26 +105,33 @@ class StubPipeline:
 
     def stream(
         self,
-        observations,
-        question,
-        history=(),
+        observations: Any,
+        question: str,
+        history: Sequence[Any] = (),
         *,
-        max_new_tokens=None,
-        with_evidence=False,
-        imagine_from=None,
-        seed=None,
-        callback=None,
-    ):
-        self.calls.append(("ask", [o.image.shape for o in observations], question, tuple(history), imagine_from))
-        if self.fail_with is not None:
-            raise self.fail_with
+        max_new_tokens: int | None = None,
+        with_evidence: bool = False,
+        imagine_from: np.ndarray | None = None,
+        seed: int | None = None,
+        callback: Any = None,
+    ) -> StubStream:
+        """An answer that counts the rounds so far."""
+        self._called("ask", [o.image.shape for o in observations], question, tuple(history), imagine_from)
         return StubStream(self, question, history, max_new_tokens, with_evidence, callback)
 
 
 class StubStream:
     """ "It is 2.5 m away, turn N", one word a token; a question of words only is repeated that many times."""
 
-    def __init__(self, pipeline, question, history, limit, with_evidence, callback):
+    def __init__(
+        self,
+        pipeline: StubPipeline,
+        question: str,
+        history: Sequence[Any],
+        limit: int | None,
+        with_evidence: bool,
+        callback: Any,
+    ) -> None:
         self.pipeline, self.callback = pipeline, callback
         words = f"It is 2.5 m away, turn {len(history)}".split()
         if question == "long":
@@ -124,10 +143,10 @@ class StubStream:
         )
         self.at = 0
 
-    def __iter__(self):
+    def __iter__(self) -> StubStream:
         return self
 
-    def __next__(self):
+    def __next__(self) -> AnswerToken:
         if self.at >= len(self.words):
             raise StopIteration
         self.pipeline._go("generate", 1, self.callback)
@@ -135,7 +154,8 @@ class StubStream:
         return AnswerToken(("" if self.at == 1 else " ") + self.words[self.at - 1], self.at, -0.1)
 
     @property
-    def answer(self):
+    def answer(self) -> Answer:
+        """What has been said by now."""
         text = " ".join(self.words)
         return Answer(
             text=text,
@@ -148,11 +168,11 @@ class StubStream:
             timings={"generate": 1.0},
         )
 
-    def close(self):
-        pass
+    def close(self) -> None:
+        """Nothing to end."""
 
 
-def stub_factory(settings):
+def stub_factory(settings: Settings) -> StubPipeline:
     """A pipeline factory; the model called "broken" cannot be loaded, "slow" takes two seconds."""
     if settings.model == "broken":
         raise UniuggError(ErrorCode.CHECKPOINT_INVALID, "model.safetensors is broken on purpose")
