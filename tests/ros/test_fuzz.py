@@ -35,7 +35,7 @@ def test_a_number_always_means_the_same_message():
     for number, expected in zip((40, 7, 3), later):
         kind, message, changed = one.message(number)
         assert (kind, changed) == (expected[0], expected[2])
-        assert serialize_message(message) == serialize_message(expected[1])
+        assert repr(message) == repr(expected[1])  # padding between serialized values is anything
 
 
 def test_good_messages_are_taken():
