@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Iterator
@@ -112,3 +114,22 @@ def test_the_licence_is_apache_2() -> None:
     """The whole text, to the letter: the digest is that of the file the Apache foundation publishes."""
     digest = hashlib.sha256((ROOT / "LICENSE").read_bytes()).hexdigest()
     assert digest == "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"
+
+
+def test_generated_pages_are_up_to_date() -> None:
+    """Regenerate: python tools/make_docs.py."""
+    done = subprocess.run([sys.executable, "tools/make_docs.py", "--check"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_security_policy_has_the_nodes_names_and_parses() -> None:
+    root = ET.parse(ROOT / "config" / "sros2_policy.xml").getroot()
+    profiles = {profile.get("node"): profile for profile in root.iter("profile")}
+    found = {
+        (group.tag, action): {item.text for item in group} for group in profiles[names.NODE] for action in group.attrib
+    }
+    assert set(names.SUBSCRIPTIONS) <= found["topics", "subscribe"]
+    assert set(names.PUBLICATIONS) <= found["topics", "publish"]
+    assert set(names.SERVICES) <= found["services", "reply"] and set(names.ACTIONS) == found["actions", "execute"]
+    asked = {item.text for group in profiles["operator"] if "request" in group.attrib for item in group}
+    assert asked == {names.expand(name) for name in names.SERVICES}
