@@ -41,7 +41,7 @@ def parameters() -> str:
 def interfaces() -> str:
     """The page of topics, services, actions and codes."""
     blocks = [
-        "# Interfaces\n\nNames are relative to the node's namespace; `~` is the node's name. The messages follow below,\n"
+        "# Interfaces\n\nNames are relative to the node's namespace; `~` is the node's name. Messages follow below,\n"
         "as `ros2 interface show` prints them.\n"
     ]
     for title, table in (
