@@ -18,6 +18,8 @@ __all__ = ["MODULES", "configure", "run"]
 MODULES = {
     "rooms": "training.evaluation.rooms_command",
     "frames": "training.evaluation.frames_command",
+    "generate": "training.evaluation.generate_command",
+    "generation": "training.evaluation.generation_command",
     "score": "training.evaluation.score_command",
     "answer": "training.evaluation.answer_command",
     "distances": "training.evaluation.distances_command",
