@@ -20,6 +20,7 @@ MODULES = {
     "frames": "training.evaluation.frames_command",
     "generate": "training.evaluation.generate_command",
     "generation": "training.evaluation.generation_command",
+    "report": "training.evaluation.report_command",
     "score": "training.evaluation.score_command",
     "answer": "training.evaluation.answer_command",
     "distances": "training.evaluation.distances_command",
