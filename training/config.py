@@ -147,6 +147,7 @@ class EncoderStageConfig:
     rgb_lpips: float = 0.2  # needs the lpips package and its weights; left out with a note where they are missing
     student_cpe: bool = True  # random crops of the position table in the student
     teacher_cpe: bool = False  # also in the teacher, as the released trainer had it by accident
+    drop_calibration: float = 0.1  # share of pictures whose calibration a calibrated encoder is not told
     train_encoder: bool = True  # False: ablation (a), a frozen semantic encoder
 
 

@@ -49,6 +49,7 @@ class EncoderConfig:
     registers: int = 4  # (radio)
     summary_tokens: tuple[int, ...] = (0, 1, 2)  # CLS tokens concatenated into the summary (radio)
     rope_base: float = 100.0  # (croco)
+    calibrated: bool = False  # reads every patch's viewing ray beside its pixels, where the calibration is known
     final_norm: bool = False  # LayerNorm after the last block (radio checkpoints that carry one; croco always has it)
     image_mean: tuple[float, float, float] = CLIP_MEAN
     image_std: tuple[float, float, float] = CLIP_STD
@@ -308,13 +309,14 @@ def _paper() -> ModelConfig:
 def _tiny() -> ModelConfig:
     """28.6 M parameters (half precision fits in 60 MB), sized to learn within CPU hours: 8 x 8 tokens of 128 pixels.
 
-    It leaves the paper where little training is to be had: the denoiser predicts the clean latent, and gets the
-    condition laid out beside it as well as by cross-attention.
+    It leaves the paper where little training is to be had: the encoder is told the camera's calibration, without which
+    no picture says how far away anything is; the denoiser predicts the clean latent, and gets the condition laid out
+    beside it as well as by cross-attention.
     """
     return ModelConfig(
         name="tiny",
         image_size=128,
-        encoder=EncoderConfig(width=256, depth=6, heads=4, patch=16, position_grid=16),
+        encoder=EncoderConfig(width=256, depth=6, heads=4, patch=16, position_grid=16, calibrated=True),
         decoder=DecoderConfig(
             width=192,
             depth=6,

@@ -84,17 +84,20 @@ class Sight:
             if camera is None:
                 camera = Camera.from_fov(image.shape[1], image.shape[0], math.radians(ASSUMED_FOV_DEG))
             crop = square_crop(image, camera, self.model.config.image_size)
-            # Keyed by pixels alone: the same picture under another calibration has the same features.
-            key = hashlib.blake2b(crop.image.tobytes(), digest_size=16).digest()
-            encoded = self._kept.pop(key, None) or self._encode(crop.image)
+            matrix = np.zeros((3, 3))
+            if self.model.config.encoder.calibrated and observation.camera is not None:
+                matrix = np.array(crop.camera.matrix, np.float64)
+            # Without a look at the calibration the same picture has the same features whatever it is.
+            key = hashlib.blake2b(crop.image.tobytes() + matrix.tobytes(), digest_size=16).digest()
+            encoded = self._kept.pop(key, None) or self._encode(crop.image, matrix)
             self._kept[key] = encoded
             while len(self._kept) > KEPT_PICTURES:
                 self._kept.popitem(last=False)
         return Picture(crop, encoded)
 
-    def _encode(self, image: np.ndarray) -> Encoded:
+    def _encode(self, image: np.ndarray, matrix: np.ndarray) -> Encoded:
         pixels = torch.from_numpy(image).to(self.model.device).permute(2, 0, 1)[None]
-        output = self.model.encode(pixels.float() / 255.0)
+        output = self.model.encode(pixels.float() / 255.0, torch.from_numpy(matrix)[None].float().to(pixels.device))
         check_finite("features", output.features)
         return Encoded(output.features, output.grid)
 

@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F
 from transposition import transpose_tokens, transpose_weights
 
+from uniugg_core.cameras import Camera
 from uniugg_core.config import EncoderConfig, preset
 from uniugg_core.errors import ErrorCode, UniuggError
-from uniugg_core.models.encoder import RadioEncoder, build_encoder, random_position_windows
+from uniugg_core.models.encoder import RadioEncoder, build_encoder, patch_views, random_position_windows
 
 RADIO = EncoderConfig(
     width=32, depth=2, heads=2, patch=8, position_grid=10, cls_tokens=3, registers=2, summary_tokens=(0, 2)
@@ -243,3 +244,38 @@ class Features(torch.nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         return self.encoder(image).features
+
+
+class TestCalibration:
+    def test_views_of_patches_are_the_cameras_rays(self) -> None:
+        camera = Camera(32, 24, [[20.0, 0, 15.0], [0, 22.0, 12.5], [0, 0, 1]])
+        rays = torch.from_numpy(camera.rays())
+        views = patch_views(torch.from_numpy(camera.matrix.copy())[None], (3, 4), 8)[0].unflatten(0, (3, 4))
+        # the centre of a patch of 8 lies between its middle pixels
+        middle = rays[3::8, 3::8, :2] / rays[3::8, 3::8, 2:]
+        after = rays[4::8, 4::8, :2] / rays[4::8, 4::8, 2:]
+        torch.testing.assert_close(views[..., :2], ((middle + after) / 2).float(), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(views[..., 2], torch.full((3, 4), 40 / 32).log())
+
+    @pytest.mark.parametrize("kind", ["radio", "croco"])
+    def test_a_fresh_one_sees_what_it_saw_without(self, kind: str) -> None:
+        plain = make(dataclasses.replace(RADIO, kind=kind))
+        told = build_encoder(dataclasses.replace(RADIO, kind=kind, calibrated=True)).eval()
+        missing, unexpected = told.load_state_dict(plain.state_dict(), strict=False)
+        assert sorted(missing) == ["calibration.bias", "calibration.weight"] and not unexpected
+        image, matrix = torch.randn(2, 3, 24, 16, generator=seeded()), torch.eye(3).expand(2, 3, 3) * 20
+        with torch.inference_mode():
+            assert torch.equal(told(image, matrix=matrix).features, plain(image).features)
+
+    def test_unknown_calibrations_are_no_calibration_row_by_row(self) -> None:
+        encoder = make(dataclasses.replace(RADIO, calibrated=True))
+        with torch.no_grad():
+            encoder.calibration.weight.normal_()
+        image = torch.randn(2, 3, 24, 16, generator=seeded())
+        matrix = torch.stack([torch.tensor([[20.0, 0, 8], [0, 20, 12], [0, 0, 1]]), torch.zeros(3, 3)])
+        with torch.inference_mode():
+            told, untold = encoder(image, matrix=matrix).features, encoder(image).features
+            wide = encoder(image, matrix=matrix * torch.tensor([0.5, 0.5, 1.0])[:, None]).features
+        assert torch.equal(told[1], untold[1]) and told.isfinite().all()
+        assert not torch.allclose(told[0], untold[0], atol=1e-2)
+        assert not torch.allclose(told[0], wide[0], atol=1e-2), "another lens, other features"

@@ -172,7 +172,7 @@ class TestMemory:
     def counted(self, pipe: UniUGGPipeline, monkeypatch) -> list[int]:
         calls: list[int] = []
         original = pipe.model.encode
-        monkeypatch.setattr(pipe.model, "encode", lambda image: calls.append(1) or original(image))
+        monkeypatch.setattr(pipe.model, "encode", lambda *given: calls.append(1) or original(*given))
         return calls
 
     def test_a_picture_is_encoded_once(self, monkeypatch):

@@ -89,7 +89,8 @@ class TestChain:
 
     def test_stage_2_standardises(self, runs: Path) -> None:
         stage = build_stage(micro("vae", start=runs / "vae"))
-        features = stage._features(stage.source("train").batch("pair", range(8))["image"].float() / 255)[0]
+        batch = stage.source("train").batch("pair", range(8))
+        features = stage._features(batch["image"].float() / 255, batch["intrinsics"])[0]
         standard = stage.model.vae.standardise(features.flatten(0, 1)).flatten(0, 1)
         torch.testing.assert_close(standard.mean(0), torch.zeros(32), atol=1e-3, rtol=0)
         torch.testing.assert_close(standard.std(0, unbiased=False), torch.ones(32), atol=1e-3, rtol=0)

@@ -52,7 +52,8 @@ class Imaginer:
     @torch.inference_mode()
     def encode(self, batch: PairBatch) -> tuple[Tensor, tuple[int, int]]:
         """Features (B, 2, N, D) of both views, and their grid."""
-        encoded = self.model.encode(batch.image01().flatten(0, 1).to(self.model.device))
+        device = self.model.device
+        encoded = self.model.encode(batch.image01().flatten(0, 1).to(device), batch.intrinsics.flatten(0, 1).to(device))
         return encoded.features.unflatten(0, (-1, 2)), encoded.grid
 
     @torch.inference_mode()

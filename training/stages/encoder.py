@@ -55,6 +55,7 @@ class EncoderStage(Stage):
     def _load_teacher(self, folder: str) -> Vision:
         teacher = Vision(self.model_config, self.config.seed, spatial=False)
         missing, _ = load_start(teacher, read_start(folder), folder)
+        missing = [name for name in missing if not name.startswith("encoder.calibration.")]  # it looks without
         if missing:
             raise UniuggError(
                 ErrorCode.CHECKPOINT_MISMATCH, f"teacher {folder} lacks {missing[0]} and {len(missing) - 1} more"
@@ -76,12 +77,22 @@ class EncoderStage(Stage):
         """Losses of a pair batch or a batch of single pictures."""
         images_B3HW = to_unit(batch["image"]).flatten(0, -4)
         images_B3HW = color_jitter(images_B3HW, self.config.data.jitter, generator)
-        encoded = self.model.encode(images_B3HW, generator if self.own.student_cpe else None)
+        matrices_B33 = self._matrices(batch)
+        if matrices_B33 is not None:
+            known_B = torch.rand(len(matrices_B33), generator=generator) >= self.own.drop_calibration
+            matrices_B33 = matrices_B33 * known_B.to(matrices_B33)[:, None, None]
+        positions = generator if self.own.student_cpe else None
+        encoded = self.model.encode(images_B3HW, matrices_B33, position_generator=positions)
         loss, parts = self._distillation(images_B3HW, encoded, generator)
         if batch["kind"] == "pair":
             geometry, more = self._geometry(batch, images_B3HW, encoded, generator)
             loss, parts = loss + geometry, parts | more
         return {"loss": loss, **parts}
+
+    @staticmethod
+    def _matrices(batch: Batch) -> Tensor | None:
+        """Calibrations of all pictures; None for single ones, whose camera nobody knows."""
+        return batch["intrinsics"].flatten(0, 1) if batch["kind"] == "pair" else None
 
     def _geometry(
         self, batch: Batch, images: Tensor, encoded: EncoderOutput, generator: torch.Generator
@@ -146,7 +157,7 @@ class EncoderStage(Stage):
             return zero, {}
         looked_at = math.ceil(own.teacher_share * len(images))
         with torch.no_grad():
-            wanted = self.teacher.encode(images[:looked_at], generator if own.teacher_cpe else None)
+            wanted = self.teacher.encode(images[:looked_at], position_generator=generator if own.teacher_cpe else None)
         student, teacher = random_tokens(
             encoded.features[:looked_at].float(), wanted.features.float(), share=own.token_share, generator=generator
         )
@@ -162,7 +173,7 @@ class EncoderStage(Stage):
     def validate(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Point errors of pairs in their own order, similarity to the teacher."""
         images = to_unit(batch["image"]).flatten(0, -4)
-        encoded = self.model.encode(images)
+        encoded = self.model.encode(images, self._matrices(batch))
         figures: dict[str, Tensor] = {}
         if self.teacher is not None:
             wanted = self.teacher.encode(images).features
@@ -180,7 +191,7 @@ class EncoderStage(Stage):
         if batch["kind"] != "pair":
             return {}
         images = to_unit(batch["image"])
-        outputs = self._decode(self.model.encode(images.flatten(0, 1)))
+        outputs = self._decode(self.model.encode(images.flatten(0, 1), self._matrices(batch)))
         return {"pairs": pair_sheet(images, outputs, PairBatch.from_dict(batch))}
 
     def _decode(self, encoded: EncoderOutput) -> tuple[ViewOutput, ViewOutput]:

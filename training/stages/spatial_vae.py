@@ -60,7 +60,7 @@ class VAEStage(Stage):
         own, vae, truth = self.own, self.model.vae, PairBatch.from_dict(batch)
         truth = swapped_where((torch.rand(len(truth), generator=generator) < 0.5).to(truth.image.device), truth)
         images_B23HW = to_unit(truth.image)
-        features_B2ND, grid = self._features(images_B23HW)
+        features_B2ND, grid = self._features(images_B23HW, truth.intrinsics)
         flat = features_B2ND.flatten(0, 1)
         posterior = vae.encode(flat, grid)
         rebuilt = vae.decode(posterior.sample(generator))
@@ -82,7 +82,7 @@ class VAEStage(Stage):
     def validate(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Errors with a real reference and a reconstructed second view, beside those of two real views (``real_*``)."""
         truth, vae = PairBatch.from_dict(batch), self.model.vae
-        features_B2ND, grid = self._features(to_unit(truth.image))
+        features_B2ND, grid = self._features(to_unit(truth.image), truth.intrinsics)
         second = features_B2ND[:, 1]
         posterior = vae.encode(second, grid)
         rebuilt = vae.decode(posterior.mean)
@@ -100,7 +100,7 @@ class VAEStage(Stage):
         """As stage 1, with the second view reconstructed."""
         truth = PairBatch.from_dict(batch)
         images = to_unit(truth.image)
-        features, grid = self._features(images)
+        features, grid = self._features(images, truth.intrinsics)
         rebuilt = self.model.vae.decode(self.model.vae.encode(features[:, 1], grid).mean)
         return {
             "pairs": pair_sheet(
@@ -140,12 +140,10 @@ class VAEStage(Stage):
         self.model.vae.set_statistics(latent_scale=float(1 / deviation))
 
     def _over(self, fetch: Fetch, samples: int) -> list[Tensor]:
-        return [
-            self._features(to_unit(fetch("pair", first, min(_CHUNK, samples - first))["image"]))[0]
-            for first in range(0, samples, _CHUNK)
-        ]
+        batches = (fetch("pair", first, min(_CHUNK, samples - first)) for first in range(0, samples, _CHUNK))
+        return [self._features(to_unit(batch["image"]), batch["intrinsics"])[0] for batch in batches]
 
     @torch.no_grad()
-    def _features(self, images_B23HW: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        encoded = self.model.encode(images_B23HW.flatten(0, 1))
+    def _features(self, images_B23HW: Tensor, matrices_B233: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        encoded = self.model.encode(images_B23HW.flatten(0, 1), matrices_B233.flatten(0, 1))
         return encoded.features.unflatten(0, (-1, 2)), encoded.grid

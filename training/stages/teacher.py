@@ -72,7 +72,7 @@ class TeacherStage(Stage):
         return {"classes": class_sheet(images, batch["classes"], named)}
 
     def _losses(self, images: Tensor, classes_BHW: Tensor, positions: torch.Generator | None) -> dict[str, Tensor]:
-        own, encoded = self.config.teacher, self.model.encode(images, positions)
+        own, encoded = self.config.teacher, self.model.encode(images, position_generator=positions)
         shares_BNL = class_shares(classes_BHW, self.model_config.encoder.patch, self.classes)
         logits_BNL = self.model.token_head(encoded.features).float()
         tokens = F.cross_entropy(logits_BNL.flatten(0, 1), shares_BNL.flatten(0, 1))

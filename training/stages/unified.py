@@ -165,7 +165,7 @@ class UnifiedStage(Stage):
 
     @torch.no_grad()
     def _features(self, truth: PairBatch) -> tuple[Tensor, tuple[int, int]]:
-        encoded = self.model.encode(to_unit(truth.image).flatten(0, 1))
+        encoded = self.model.encode(to_unit(truth.image).flatten(0, 1), truth.intrinsics.flatten(0, 1))
         return encoded.features.unflatten(0, truth.image.shape[:2]), encoded.grid
 
     # --- answers ---

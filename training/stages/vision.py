@@ -36,9 +36,11 @@ class Vision(nn.Module):
             if vae:
                 self.vae = SpatialVAE(config.vae, config.encoder.width)
 
-    def encode(self, images01: Tensor, position_generator: torch.Generator | None = None) -> EncoderOutput:
-        """Features of pictures (B, 3, H, W) in [0, 1]."""
-        return self.encoder(self.encoder.normalise(images01), position_generator=position_generator)
+    def encode(
+        self, images01: Tensor, matrix: Tensor | None = None, position_generator: torch.Generator | None = None
+    ) -> EncoderOutput:
+        """Features of pictures (B, 3, H, W) in [0, 1] with these calibrations (B, 3, 3), where they are known."""
+        return self.encoder(self.encoder.normalise(images01), matrix=matrix, position_generator=position_generator)
 
 
 def freeze_unread(spatial: SpatialDecoder, *, colors: bool, descriptors: bool) -> None:

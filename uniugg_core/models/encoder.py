@@ -20,9 +20,18 @@ from torch import Tensor, nn
 
 from ..config import EncoderConfig
 from ..errors import ErrorCode, UniuggError
+from ..precision import full_precision
 from .layers import NORM_EPS, Attention, Mlp, PatchEmbed, Rope, Rope2d
 
-__all__ = ["CrocoEncoder", "Encoder", "EncoderOutput", "RadioEncoder", "build_encoder", "random_position_windows"]
+__all__ = [
+    "CrocoEncoder",
+    "Encoder",
+    "EncoderOutput",
+    "RadioEncoder",
+    "build_encoder",
+    "patch_views",
+    "random_position_windows",
+]
 
 _MIN_CROP_SCALE = math.sqrt(0.1)
 _MAX_CROP_LOG_ASPECT = math.log(4 / 3)
@@ -71,12 +80,26 @@ class Encoder(nn.Module):
             EncoderBlock(config.width, config.heads, config.mlp_ratio) for _ in range(config.depth)
         )
         self.norm = nn.LayerNorm(config.width, eps=NORM_EPS) if final_norm else nn.Identity()
+        self.calibration = nn.Linear(3, config.width) if config.calibrated else None
+        if self.calibration is not None:  # an encoder that had none begins as it was
+            nn.init.zeros_(self.calibration.weight)
+            nn.init.zeros_(self.calibration.bias)
 
     def normalise(self, image01: Tensor) -> Tensor:
         """Shifts and scales RGB (B, 3, H, W) in [0, 1] to what :meth:`forward` takes."""
         mean = torch.tensor(self.config.image_mean, dtype=image01.dtype, device=image01.device)
         std = torch.tensor(self.config.image_std, dtype=image01.dtype, device=image01.device)
         return (image01 - mean[:, None, None]) / std[:, None, None]
+
+    def embed(self, image: Tensor, matrix: Tensor | None) -> Tensor:
+        """Patch tokens (B, N, D), with their viewing rays where the encoder reads them and `matrix` is given."""
+        tokens_BND = self.patch_embed(image)
+        if self.calibration is None or matrix is None:
+            return tokens_BND
+        known_B = matrix[:, 0, 0] > 0
+        looks_BN3 = patch_views(matrix, self.grid(image), self.config.patch).to(tokens_BND.dtype)
+        rays_BND = self.calibration(torch.where(known_B[:, None, None], looks_BN3, torch.zeros_like(looks_BN3)))
+        return tokens_BND + rays_BND * known_B[:, None, None]
 
     def grid(self, image: Tensor) -> tuple[int, int]:
         """Rows and columns of tokens of a picture (B, 3, H, W).
@@ -98,6 +121,30 @@ class Encoder(nn.Module):
         return height // patch, width // patch
 
 
+@full_precision
+def patch_views(matrix: Tensor, grid: tuple[int, int], patch: int) -> Tensor:
+    """How each patch is looked at, (B, N, 3): slopes x / z and y / z of the ray through its centre, and the zoom.
+
+    Args:
+        matrix: (B, 3, 3) pinhole matrices in pixels of the picture; rows that are unknown are zero and give anything.
+        grid: (h, w).
+        patch: P.
+
+    Returns:
+        The zoom is ``log(2 f_x / W)``, 0 for a field of view of 90 degrees.
+    """
+    rows, columns = grid
+    v, u = torch.meshgrid(
+        (torch.arange(rows, device=matrix.device) + 0.5) * patch - 0.5,
+        (torch.arange(columns, device=matrix.device) + 0.5) * patch - 0.5,
+        indexing="ij",
+    )
+    focal_x, focal_y = (matrix[:, i, i, None, None].float().clamp(min=1.0) for i in (0, 1))
+    x, y = ((at - matrix[:, i, 2, None, None].float()) / f for i, (at, f) in enumerate(((u, focal_x), (v, focal_y))))
+    zoom = torch.log(2 * focal_x / (columns * patch)).expand_as(x)
+    return torch.stack([x, y, zoom], dim=-1).flatten(1, 2)
+
+
 class RadioEncoder(Encoder):
     """RADIOv2.5's kind: learned positions cropped from one large table, prefix tokens, a summary."""
 
@@ -109,11 +156,14 @@ class RadioEncoder(Encoder):
         nn.init.trunc_normal_(self.position_table, std=0.02)
         nn.init.trunc_normal_(self.prefix_tokens, std=0.02)
 
-    def forward(self, image: Tensor, *, position_generator: torch.Generator | None = None) -> EncoderOutput:
+    def forward(
+        self, image: Tensor, *, matrix: Tensor | None = None, position_generator: torch.Generator | None = None
+    ) -> EncoderOutput:
         """Encodes normalised pictures.
 
         Args:
             image: (B, 3, H, W), from :meth:`normalise`; sides are multiples of the patch.
+            matrix: (B, 3, 3) their calibrations in pixels, zeros where one is unknown; only a calibrated encoder looks.
             position_generator: given in training, each picture sees a random crop of the position table, and one in
                 ten sees none; None (the default) is the fixed window of inference, whatever the module's mode.
 
@@ -121,7 +171,7 @@ class RadioEncoder(Encoder):
             UniuggError: IMAGE_MALFORMED.
         """
         grid = self.grid(image)
-        tokens_BND = self.patch_embed(image)
+        tokens_BND = self.embed(image, matrix)
         if position_generator is None:
             positions = self.position_window(grid).flatten(0, 1)
         else:
@@ -187,14 +237,16 @@ class CrocoEncoder(Encoder):
         super().__init__(config, patch_bias=True, final_norm=True)
         self.rope = Rope2d(config.width // config.heads, config.rope_base)
 
-    def forward(self, image: Tensor, *, position_generator: torch.Generator | None = None) -> EncoderOutput:
+    def forward(
+        self, image: Tensor, *, matrix: Tensor | None = None, position_generator: torch.Generator | None = None
+    ) -> EncoderOutput:
         """Encodes normalised pictures (B, 3, H, W); `position_generator` is accepted and has nothing to draw.
 
         Raises:
             UniuggError: IMAGE_MALFORMED.
         """
         grid = self.grid(image)
-        tokens_BND = self.patch_embed(image)
+        tokens_BND = self.embed(image, matrix)
         rope = self.rope(grid, tokens_BND.device)
         for block in self.blocks:
             tokens_BND = block(tokens_BND, rope)

@@ -140,9 +140,14 @@ class UniUGG(nn.Module):
         """Type of the weights."""
         return self.language.dtype
 
-    def encode(self, image01: Tensor) -> EncoderOutput:
-        """Features of RGB pictures (B, 3, H, W) in [0, 1]."""
-        return self.encoder(self.encoder.normalise(image01).to(self.dtype))
+    def encode(self, image01: Tensor, matrix: Tensor | None = None) -> EncoderOutput:
+        """Features of RGB pictures (B, 3, H, W) in [0, 1].
+
+        Args:
+            image01: the pictures.
+            matrix: (B, 3, 3) their calibrations, zeros where one is unknown; for encoders that read them.
+        """
+        return self.encoder(self.encoder.normalise(image01).to(self.dtype), matrix=matrix)
 
     def raymap(self, target_from_reference: Tensor, matrix: Tensor, grid: tuple[int, int]) -> Tensor:
         """Plücker rays (B, h, w, 6) of target views with pinhole matrices (B, 3, 3), see :func:`plucker_raymap`."""
