@@ -14,11 +14,13 @@ from training.data.views import PairBatch, View, ViewPair
 from training.evaluation.baselines import filled_depth, lifted, moved_depth
 from training.evaluation.geometry import (
     SceneTruth,
+    chamfer_distance,
     depth_errors,
     f_score,
     hits,
     measure,
     motion_size,
+    recovered_pose,
     relative_errors,
     scene_truths,
 )
@@ -97,6 +99,24 @@ class TestErrors:
         true = np.zeros((5, 3))
         assert f_score(hits(np.zeros((0, 3)), true, np.zeros((0, 3)), true)[0]) == 0.0
         assert math.isnan(f_score(np.array([0, 3, 0, 0])))
+
+    def test_chamfer_by_hand(self) -> None:
+        true = np.array([[0.0, 0, 0], [1, 0, 0], [2, 0, 0]])
+        predicted = np.array([[0.1, 0, 0], [1.0, 0.3, 0]])
+        assert chamfer_distance(predicted, true) == pytest.approx((0.2 + (0.1 + 0.3 + np.hypot(1, 0.3)) / 3) / 2)
+        assert math.isnan(chamfer_distance(np.zeros((0, 3)), true))
+
+    def test_the_pose_that_explains_the_points_is_found(self) -> None:
+        truth = truth_of(plane_pair())
+        bumpy = truth.points + 0.3 * np.random.default_rng(0).random(truth.points.shape[:2])[..., None] * truth.points
+        matrix = np.array(plane_pair().target.intrinsics, float)
+        assert recovered_pose(bumpy, matrix) == pytest.approx((0.0, 0.0), abs=1e-3)
+        wrong = motion(yaw=math.radians(10), right=0.2)
+        turned = bumpy @ wrong[:3, :3].T + wrong[:3, 3]
+        degrees, metres = recovered_pose(turned, matrix)
+        assert degrees == pytest.approx(10, abs=0.05)
+        assert metres == pytest.approx(np.linalg.norm(np.linalg.inv(wrong)[:3, 3]), abs=0.01)
+        assert recovered_pose(np.full_like(bumpy, np.nan), matrix) is None
 
     @pytest.mark.parametrize("angle", [0.0, 0.01, 40.0, 90.0, 179.0])
     def test_size_of_a_motion(self, angle: float) -> None:

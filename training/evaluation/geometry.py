@@ -10,6 +10,11 @@ camera's frame, whose origin is the target camera.
   recall (share of true points with a predicted one within d). Neighbours are looked for among all points of the view;
   those judged are the part's, at the picked pixels.
 
+* **Chamfer distance**, metres: the mean distance from a predicted point to the nearest true one, and back, halved; a
+  mean over scenes.
+* **Pose by PnP**: where the camera would have to stand to see the predicted points at their pixels, against where it
+  was commanded to: degrees and metres.
+
 A pixel for which a method has no point counts as if its point were the camera itself: error 1, AbsRel 1, outside delta.
 In the F-score it costs recall.
 
@@ -24,6 +29,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 from scipy.spatial import cKDTree
@@ -36,11 +42,13 @@ __all__ = [
     "PARTS",
     "MethodRecord",
     "SceneTruth",
+    "chamfer_distance",
     "depth_errors",
     "f_score",
     "hits",
     "measure",
     "motion_size",
+    "recovered_pose",
     "relative_errors",
     "scene_truths",
 ]
@@ -81,6 +89,7 @@ class MethodRecord:
     within: np.ndarray  # (n,) bool, delta
     known: np.ndarray  # (n,) bool, whether there was a point
     hits: dict[str, np.ndarray]  # part -> (distances, 4): precise, predicted, recalled, true; counts for the F-score
+    chamfer: float = math.nan  # metres
 
 
 def scene_truths(batch: PairBatch) -> list[SceneTruth]:
@@ -165,13 +174,68 @@ def measure(points: np.ndarray, known: np.ndarray, truth: SceneTruth, *, clouds:
     at, true, there = points[pick], truth.points[pick], known[pick]
     depth, within = depth_errors(at[:, 2], true[:, 2], there)
     counts: dict[str, np.ndarray] = {}
+    chamfer = math.nan
     if clouds:
         cloud, surface = points[known & truth.valid], truth.points[truth.valid]
         masks = {"seen": truth.seen, "unseen": truth.valid & ~truth.seen}
         for part, mask in masks.items():
             counts[part] = hits(cloud, surface, points[pick & mask & known], truth.points[pick & mask])
         counts["all"] = counts["seen"] + counts["unseen"]
-    return MethodRecord(relative_errors(at, true, there), depth, within, there, counts)
+        chamfer = chamfer_distance(at[there], true, cloud, surface)
+    return MethodRecord(relative_errors(at, true, there), depth, within, there, counts, chamfer)
+
+
+def chamfer_distance(
+    of_predicted: np.ndarray, of_true: np.ndarray, predicted: np.ndarray | None = None, true: np.ndarray | None = None
+) -> float:
+    """Mean distance of predicted points (n, 3) to their nearest true ones and of true ones to predicted ones, halved.
+
+    Args:
+        of_predicted, of_true: the points that are judged.
+        predicted, true: the clouds that the nearest are looked for in; None: the same points.
+    """
+    if not len(of_predicted) or not len(of_true):
+        return math.nan
+    there = cKDTree(of_true if true is None else true).query(of_predicted)[0].mean()
+    back = cKDTree(of_predicted if predicted is None else predicted).query(of_true)[0].mean()
+    return float(there + back) / 2
+
+
+def recovered_pose(
+    points: np.ndarray, intrinsics: np.ndarray, *, stride: int = 4, tolerance: float = 0.02
+) -> tuple[float, float] | None:
+    """How far the camera that sees points at their pixels is from the one it should be, by PnP with RANSAC.
+
+    Args:
+        points: (H, W, 3) in the frame of the camera as it was commanded.
+        intrinsics: (3, 3).
+        stride: every how many pixels are used.
+        tolerance: of an inlier, as a share of the picture's width.
+
+    Returns:
+        degrees and metres; None if no pose explains the points.
+    """
+    height, width = points.shape[:2]
+    v, u = np.mgrid[stride // 2 : height : stride, stride // 2 : width : stride]
+    chosen, pixels = points[v, u].reshape(-1, 3), np.stack([u, v], -1).reshape(-1, 2).astype(np.float64)
+    good = np.isfinite(chosen).all(-1)
+    if good.sum() < 6:
+        return None
+    found, turn, shift, _ = cv2.solvePnPRansac(
+        chosen[good].astype(np.float64),
+        pixels[good],
+        np.asarray(intrinsics, np.float64),
+        None,
+        iterationsCount=200,
+        reprojectionError=tolerance * width,
+        flags=cv2.SOLVEPNP_SQPNP,
+    )
+    if not found:
+        return None
+    rotation, _ = cv2.Rodrigues(turn)
+    pose = torch.eye(4, dtype=torch.float64)
+    pose[:3, :3], pose[:3, 3] = torch.from_numpy(rotation), torch.from_numpy(shift.ravel())
+    return motion_size(pose)
 
 
 def _nearest(cloud: np.ndarray, queries: np.ndarray, farthest: float) -> np.ndarray:

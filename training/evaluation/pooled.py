@@ -8,14 +8,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from .geometry import F_DISTANCES, PARTS, MethodRecord, SceneTruth, f_score
 
-__all__ = ["ANGLES", "BASELINES", "FREE", "OURS", "SceneRecord", "by_motion", "part_figures", "reference_figures"]
+__all__ = [
+    "ANGLES",
+    "BASELINES",
+    "FREE",
+    "OURS",
+    "SceneRecord",
+    "by_motion",
+    "part_figures",
+    "pose_figures",
+    "reference_figures",
+]
 
 OURS = "imagined"
 FREE = ("moved", "filled")  # baselines from the model's own cloud, those that the ratio refers to
@@ -37,6 +47,7 @@ class SceneRecord:
     reference: np.ndarray  # relative errors of the predicted reference cloud, at an even grid of its pixels
     spread: np.ndarray | None = None  # (n,) relative spread of the samples
     sharp: np.ndarray | None = None  # (n,) what the confidence head says of the first sample, 1 / confidence
+    poses: dict[str, tuple[float, float] | None] = field(default_factory=dict)  # method -> degrees, metres, by PnP
 
     @classmethod
     def of(cls, truth: SceneTruth, methods: dict[str, MethodRecord], reference: np.ndarray, **more: Any) -> SceneRecord:
@@ -89,8 +100,22 @@ def by_motion(
                 part: {name: _median(record.error(name, part) for record in chosen) for name in chosen[0].methods}
                 for part in PARTS
             }
-            rows.append({"from": low, "to": high if math.isfinite(high) else None, "scenes": len(chosen), **errors})
+            row = {"from": low, "to": high if math.isfinite(high) else None, "scenes": len(chosen), **errors}
+            rows.append({**row, "pose": pose_figures(chosen)})
     return rows
+
+
+def pose_figures(records: Sequence[SceneRecord]) -> dict[str, Any]:
+    """By method the medians of the pose found by PnP against the commanded one, and how often one was found."""
+    figures = {}
+    for name in records[0].poses if records else ():
+        found = [pose for record in records if (pose := record.poses.get(name)) is not None]
+        figures[name] = {
+            "rotation_deg": float(np.median([turn for turn, _ in found])) if found else None,
+            "translation_m": float(np.median([shift for _, shift in found])) if found else None,
+            "found": len(found) / len(records),
+        }
+    return figures
 
 
 def reference_figures(records: Sequence[SceneRecord]) -> dict[str, Any]:
@@ -109,6 +134,9 @@ def _method(records: Sequence[SceneRecord], name: str, part: str) -> dict[str, f
         "delta_1.25": _mean(within),
         "coverage": _mean(known),
     }
+    if part == "all":
+        chamfers = [record.methods[name].chamfer for record in having]
+        figures["chamfer_m"] = _mean(np.array([value for value in chamfers if math.isfinite(value)]))
     counted = [record.methods[name].hits[part] for record in having if record.methods[name].hits]
     for number, distance in enumerate(F_DISTANCES):
         score = f_score(np.sum(counted, axis=0)[number]) if counted else math.nan

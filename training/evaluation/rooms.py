@@ -27,9 +27,9 @@ from ..data.rooms import RoomsConfig, RoomsDataset
 from ..data.views import PairBatch, ViewPair
 from .answering import Answerer, Asked
 from .baselines import filled_depth, lifted, moved_depth
-from .geometry import MethodRecord, SceneTruth, measure, relative_errors, scene_truths
+from .geometry import MethodRecord, SceneTruth, measure, recovered_pose, relative_errors, scene_truths
 from .imagining import Imaginer, Sampling, Views
-from .pooled import ANGLES, BASELINES, OURS, SceneRecord, by_motion, part_figures, reference_figures
+from .pooled import ANGLES, BASELINES, OURS, SceneRecord, by_motion, part_figures, pose_figures, reference_figures
 from .uncertainty import relative_spread, risk_coverage
 from .understanding import Scored, understanding_figures
 
@@ -192,11 +192,16 @@ class _Runner:
                 spread = relative_spread(np.stack([points[row][pick] for points in moved[OURS]]))
             ours = views[OURS][0][1]
             sharp = (1 / ours.confidence[row].float()).cpu().numpy()[truth.pick]
+            poses = {
+                name: recovered_pose(clouds[name][0], matrices[row])
+                for name in (OURS, "oracle", "regression")
+                if name in clouds
+            }
             colors = ours.colors[row] if ours.colors is not None else torch.full_like(ours.points[row], 0.5)
             yield Case(
                 pair,
                 truth,
-                SceneRecord.of(truth, methods, reference, spread=spread, sharp=sharp),
+                SceneRecord.of(truth, methods, reference, spread=spread, sharp=sharp, poses=poses),
                 clouds,
                 (colors.float().clamp(0, 1) * 255).round().byte().cpu().numpy(),
                 here[row],
@@ -278,6 +283,7 @@ def _report(
         "seen": part_figures(records, "seen"),
         "all": part_figures(records, "all"),
         "reference": reference_figures(records),
+        "pose": pose_figures(records),
         "by_angle": by_motion(records, lambda record: record.angle, ANGLES),
         "by_baseline": by_motion(records, lambda record: record.baseline, BASELINES),
         "vqa": understanding_figures(said) if said else None,

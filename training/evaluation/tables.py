@@ -69,6 +69,7 @@ def rooms_table(report: dict[str, Any]) -> str:
             ratio += f"  (95 %: {_number(interval[0])} to {_number(interval[1])})"
         blocks.append(f"{aligned(rows)}\n{ratio}")
     blocks.append(_motions(report))
+    blocks.append(_clouds(report))
     if report["vqa"] is not None:
         blocks.append(_answers(report["vqa"]))
     if report["uncertainty"] is not None:
@@ -83,6 +84,17 @@ def _motions(report: dict[str, Any]) -> str:
             end = f"to {row['to']:g}" if row["to"] is not None else "up"
             errors = [_number(row[part][name]) for part in ("unseen", "seen") for name in _SHOWN]
             rows.append([f"  {row['from']:g} {end} {unit}", str(row["scenes"]), *errors])
+    return aligned(rows)
+
+
+def _clouds(report: dict[str, Any]) -> str:
+    rows = [["whole view", "Chamfer m", "pose by PnP: deg", "m", "found"]]
+    for name, figures in report["all"]["methods"].items():
+        pose = report["pose"].get(name)
+        cells = ["", "", ""]
+        if pose is not None:
+            cells = [_number(pose["rotation_deg"]), _number(pose["translation_m"]), _percent(pose["found"])]
+        rows.append([f"  {_TITLES.get(name, name)}", _number(figures["chamfer_m"]), *cells])
     return aligned(rows)
 
 
