@@ -149,7 +149,7 @@ def _evidence(
         row, column = divmod(token, picture.grid[1])
         pixel = np.array([(column + 0.5) * patch - 0.5, (row + 0.5) * patch - 0.5])
         if index not in pointmaps:
-            views = sight.model.spatial(picture.features, features[index], picture.grid, with_descriptors=False)
+            views = sight.decode(picture, features[index])
             pointmaps[index] = views[1 if dreamt else 0].points[0].cpu().numpy()
         point = pointmaps[index][int(pixel[1]), int(pixel[0])]
         u, v = pixel if dreamt else picture.crop.source_pixels(pixel)

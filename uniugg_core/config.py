@@ -82,6 +82,8 @@ class DecoderConfig:
     rgb: bool = True
     rgb_width: int = 32
     descriptor: int = 24
+    canonical_fov: float = 0.0  # degrees; points are predicted as if every picture were taken so, and set right with
+    # the calibration; 0: metric points straight from the picture, whatever took it
     local_mlp_ratio: float = 4.0  # hidden width of the local-feature MLP over its input width
 
 
@@ -190,6 +192,8 @@ class ModelConfig:
             decoder.dpt_hooks,
             f"layer numbers from 0 to {decoder.depth}",
         )
+        fov = decoder.canonical_fov
+        _require(fov == 0 or 1 <= fov <= 170, "decoder.canonical_fov", fov, "0, or degrees from 1 to 170")
         _require(
             len(self.denoiser.widths) == len(self.denoiser.cross_attention),
             "denoiser.cross_attention",
@@ -309,9 +313,9 @@ def _paper() -> ModelConfig:
 def _tiny() -> ModelConfig:
     """28.6 M parameters (half precision fits in 60 MB), sized to learn within CPU hours: 8 x 8 tokens of 128 pixels.
 
-    It leaves the paper where little training is to be had: the encoder is told the camera's calibration, without which
-    no picture says how far away anything is; the denoiser predicts the clean latent, and gets the condition laid out
-    beside it as well as by cross-attention.
+    It leaves the paper where little training is to be had. No picture alone says how far away anything is, so the
+    camera's calibration is used: the encoder reads it, and points and rays live in a canonical camera's frame. The
+    denoiser predicts the clean latent, and gets the condition laid out beside it as well as by cross-attention.
     """
     return ModelConfig(
         name="tiny",
@@ -327,6 +331,7 @@ def _tiny() -> ModelConfig:
             dpt_head_width=16,
             rgb_width=16,
             descriptor=8,
+            canonical_fov=60.0,
             local_mlp_ratio=0.25,  # descriptors only serve training and matching
         ),
         vae=VAEConfig(widths=(192, 96), blocks=1, groups=16, vit_width=192, vit_heads=6, vit_depths=(2, 4)),

@@ -189,7 +189,7 @@ class UniUGGPipeline:
                 target = self._sight.imagine(picture, condition, request, sample, run)
                 run.report("decode", sample=sample)
                 with run.stage("decode"):
-                    pair = self.model.spatial(picture.features, target, picture.grid, with_descriptors=False)
+                    pair = self._sight.decode(picture, target)
                     # The reference is decoded with every sample and differs by a hair; one observed view is enough.
                     if sample == 0:
                         views.append(_view(pair[0], picture.crop.image, camera, here, OBSERVED))
@@ -226,7 +226,7 @@ class UniUGGPipeline:
             first, second = self._sight.look(a, run), self._sight.look(b, run)
             run.report("decode")
             with run.stage("decode"):
-                pair = self.model.spatial(first.features, second.features, first.grid, with_descriptors=False)
+                pair = self._sight.decode(first, second.features)
                 view_a = _view(pair[0], first.crop.image, first.crop.camera, np.eye(4), OBSERVED)
                 view_b = _view(pair[1], second.crop.image, second.crop.camera, np.eye(4), OBSERVED)
             with run.stage("pose"):

@@ -5,6 +5,8 @@ Shapes: B batch, H W pixels, ... any further axes. Points are in metres; K is in
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -12,6 +14,7 @@ from .errors import ErrorCode, UniuggError
 from .precision import full_precision
 
 __all__ = [
+    "canonical_map",
     "confidence",
     "decode_points",
     "encode_points",
@@ -84,6 +87,25 @@ def inverse_transform(target_from_source: Tensor) -> Tensor:
     turn = target_from_source[..., :3, :3].transpose(-1, -2)
     shift = -turn @ target_from_source[..., :3, 3:]
     return torch.cat([torch.cat([turn, shift], dim=-1), target_from_source[..., 3:, :]], dim=-2)
+
+
+@full_precision
+def canonical_map(matrix: Tensor, size: tuple[int, int], fov: float) -> Tensor:
+    """The linear map A (B, 3, 3) of the camera's frame after which a canonical camera sees the very same picture.
+
+    A camera K sees the point X at the pixel of ``K X``; the canonical camera K_0 sees ``A X = K_0^-1 K X`` there too. A
+    network that maps pictures to canonical points need not know which lens took them (the idea of Metric3D, ICCV 2023,
+    for principal points and both axes as well).
+
+    Args:
+        matrix: (B, 3, 3) pinhole matrices.
+        size: (H, W) of the picture.
+        fov: horizontal field of view of the canonical camera in degrees; its principal point is the middle.
+    """
+    height, width = size
+    focal = 0.5 * width / math.tan(math.radians(fov) / 2)
+    canonical = matrix.new_tensor([[focal, 0.0, (width - 1) / 2], [0.0, focal, (height - 1) / 2], [0.0, 0.0, 1.0]])
+    return torch.linalg.inv(canonical) @ matrix
 
 
 def _aligned(matrix: Tensor, points: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from .cameras import Camera, CropResult, square_crop
+from .models.decoder import ViewOutput
 from .models.denoiser import Denoiser
 from .models.language import Prefix
 from .models.uniugg import UniUGG
@@ -100,6 +101,11 @@ class Sight:
         output = self.model.encode(pixels.float() / 255.0, torch.from_numpy(matrix)[None].float().to(pixels.device))
         check_finite("features", output.features)
         return Encoded(output.features, output.grid)
+
+    def decode(self, picture: Picture, target: Tensor) -> tuple[ViewOutput, ViewOutput]:
+        """Points of a picture and of the view whose features (1, N, D) are `target`, in the picture's camera frame."""
+        matrix = torch.from_numpy(np.array(picture.crop.camera.matrix))[None].float().to(target.device)
+        return self.model.spatial(picture.features, target, picture.grid, matrix=matrix, with_descriptors=False)
 
     def condition(self, picture: Picture, target_from_reference: np.ndarray, run: Run) -> Tensor:
         """The condition (1, Q, E) of the view from another pose, with the picture's own calibration."""

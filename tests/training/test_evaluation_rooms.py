@@ -132,7 +132,7 @@ class TestLikeThePipeline:
         imaginer = Imaginer(pipeline.model, Sampling(steps=2))
         features, grid = imaginer.encode(batch)
         made = imaginer.imagine(imaginer.condition(features, batch, grid), [5, 6], 1, grid)
-        points = imaginer.decode(features[:, 0], made, grid)[1].points
+        points = imaginer.decode(features[:, 0], made, grid, batch)[1].points
         size = pipeline.config.image_size
         for row, seed in enumerate((5, 6)):
             picture = batch.image[row, 0].permute(1, 2, 0).numpy()

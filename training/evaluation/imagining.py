@@ -60,7 +60,8 @@ class Imaginer:
     def rays(self, batch: PairBatch, grid: tuple[int, int]) -> Tensor:
         """Rays (B, h, w, 6) of the target views."""
         poses, matrices = batch.target_from_reference.cpu().double(), batch.intrinsics[:, 1].cpu().double()
-        return self.model.raymap(poses, matrices, grid).float().to(self.model.device)
+        own = batch.intrinsics[:, 0].cpu().double()
+        return self.model.raymap(poses, matrices, grid, own).float().to(self.model.device)
 
     @torch.inference_mode()
     def condition(self, features_B2ND: Tensor, batch: PairBatch, grid: tuple[int, int]) -> Tensor:
@@ -92,6 +93,7 @@ class Imaginer:
         return vae.decode(vae.encode(target_BND, grid).mean).to(self.model.dtype)
 
     @torch.inference_mode()
-    def decode(self, reference_BND: Tensor, target_BND: Tensor, grid: tuple[int, int]) -> Views:
+    def decode(self, reference_BND: Tensor, target_BND: Tensor, grid: tuple[int, int], batch: PairBatch) -> Views:
         """Points, confidence and colours of both views, in the reference camera's frame."""
-        return self.model.spatial(reference_BND, target_BND, grid, with_descriptors=False)
+        matrix = batch.intrinsics[:, 0].to(reference_BND.device)
+        return self.model.spatial(reference_BND, target_BND, grid, matrix=matrix, with_descriptors=False)

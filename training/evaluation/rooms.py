@@ -220,17 +220,17 @@ class _Runner:
         count = own.samples if own.samples > 1 and int(batch.index[0]) < own.spread_scenes else 1
         views = {
             OURS: [
-                imaginer.decode(reference, imaginer.imagine(condition, seeds, sample, grid), grid)
+                imaginer.decode(reference, imaginer.imagine(condition, seeds, sample, grid), grid, batch)
                 for sample in range(count)
             ],
-            "oracle": [imaginer.decode(reference, target, grid)],
-            "oracle_vae": [imaginer.decode(reference, imaginer.reconstructed(target, grid), grid)],
+            "oracle": [imaginer.decode(reference, target, grid, batch)],
+            "oracle_vae": [imaginer.decode(reference, imaginer.reconstructed(target, grid), grid, batch)],
         }
         if self.rival is not None:
             theirs, their_grid = self.rival.encode(batch)
             told = self.rival.condition(theirs, batch, their_grid)
             made = self.rival.imagine(told, seeds, 0, their_grid)
-            views["regression"] = [self.rival.decode(theirs[:, 0], made, their_grid)]
+            views["regression"] = [self.rival.decode(theirs[:, 0], made, their_grid, batch)]
         return views
 
     def _features(self, batch: PairBatch) -> tuple[Tensor, tuple[int, int]]:

@@ -110,7 +110,11 @@ class EncoderStage(Stage):
                 torch.where(swap_B.view(-1, *[1] * (x.dim() - 1)), x.flip(1), x) for x in (colors_B23HW, features_B2ND)
             )
         outputs = self.model.spatial(
-            features_B2ND[:, 0], features_B2ND[:, 1], encoded.grid, with_descriptors=own.matching_weight > 0
+            features_B2ND[:, 0],
+            features_B2ND[:, 1],
+            encoded.grid,
+            matrix=truth.intrinsics[:, 0],
+            with_descriptors=own.matching_weight > 0,
         )
         weights = SpatialWeights(own.alpha, own.rgb_weight, own.rgb_l1, own.rgb_ssim, own.rgb_lpips)
         loss, parts = spatial_loss(outputs, truth, colors_B23HW, weights, self.lpips)
@@ -180,7 +184,8 @@ class EncoderStage(Stage):
             figures["teacher_cosine"] = F.cosine_similarity(encoded.features.float(), wanted.float(), dim=-1).mean()
         if batch["kind"] != "pair":
             return figures
-        truth, outputs = PairBatch.from_dict(batch), self._decode(encoded)
+        truth = PairBatch.from_dict(batch)
+        outputs = self._decode(encoded, truth)
         colors = [view.colors for view in outputs if view.colors is not None]
         if colors:
             figures["rgb_l1"] = (torch.stack(colors, 1) - images.unflatten(0, (-1, 2)).movedim(2, -1)).abs().mean()
@@ -191,9 +196,11 @@ class EncoderStage(Stage):
         if batch["kind"] != "pair":
             return {}
         images = to_unit(batch["image"])
-        outputs = self._decode(self.model.encode(images.flatten(0, 1), self._matrices(batch)))
-        return {"pairs": pair_sheet(images, outputs, PairBatch.from_dict(batch))}
+        truth = PairBatch.from_dict(batch)
+        outputs = self._decode(self.model.encode(images.flatten(0, 1), self._matrices(batch)), truth)
+        return {"pairs": pair_sheet(images, outputs, truth)}
 
-    def _decode(self, encoded: EncoderOutput) -> tuple[ViewOutput, ViewOutput]:
+    def _decode(self, encoded: EncoderOutput, truth: PairBatch) -> tuple[ViewOutput, ViewOutput]:
         features = encoded.features.unflatten(0, (-1, 2))
-        return self.model.spatial(features[:, 0], features[:, 1], encoded.grid, with_descriptors=False)
+        matrix = truth.intrinsics[:, 0]
+        return self.model.spatial(features[:, 0], features[:, 1], encoded.grid, matrix=matrix, with_descriptors=False)

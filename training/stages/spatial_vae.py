@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from uniugg_core.errors import ErrorCode, UniuggError
+from uniugg_core.models.decoder import ViewOutput
 
 from ..config import TrainConfig
 from ..data.views import PairBatch
@@ -73,7 +74,7 @@ class VAEStage(Stage):
             rebuilt_B2ND = (rebuilt if own.spatial_to_vae else rebuilt.detach()).unflatten(0, (-1, 2))
             real_B = (torch.rand(len(truth), generator=generator) < own.real_reference).to(rebuilt.device)
             reference = torch.where(real_B[:, None, None], features_B2ND[:, 0].float(), rebuilt_B2ND[:, 0])
-            outputs = self.model.spatial(reference, rebuilt_B2ND[:, 1], grid, with_descriptors=False)
+            outputs = self._decode(reference, rebuilt_B2ND[:, 1], grid, truth)
             weights = SpatialWeights(own.alpha, own.rgb_weight, own.rgb_l1, own.rgb_ssim, own.rgb_lpips)
             spatial, more = spatial_loss(outputs, truth, images_B23HW, weights, self.lpips)
             loss, parts = loss + own.spatial_weight * spatial, parts | more
@@ -86,8 +87,8 @@ class VAEStage(Stage):
         second = features_B2ND[:, 1]
         posterior = vae.encode(second, grid)
         rebuilt = vae.decode(posterior.mean)
-        figures = point_errors(self.model.spatial(features_B2ND[:, 0], rebuilt, grid, with_descriptors=False), truth)
-        oracle = point_errors(self.model.spatial(features_B2ND[:, 0], second, grid, with_descriptors=False), truth)
+        figures = point_errors(self._decode(features_B2ND[:, 0], rebuilt, grid, truth), truth)
+        oracle = point_errors(self._decode(features_B2ND[:, 0], second, grid, truth), truth)
         return {
             **figures,
             **{f"real_{name}": value for name, value in oracle.items()},
@@ -102,11 +103,13 @@ class VAEStage(Stage):
         images = to_unit(truth.image)
         features, grid = self._features(images, truth.intrinsics)
         rebuilt = self.model.vae.decode(self.model.vae.encode(features[:, 1], grid).mean)
-        return {
-            "pairs": pair_sheet(
-                images, self.model.spatial(features[:, 0], rebuilt, grid, with_descriptors=False), truth
-            )
-        }
+        return {"pairs": pair_sheet(images, self._decode(features[:, 0], rebuilt, grid, truth), truth)}
+
+    def _decode(
+        self, reference: Tensor, second: Tensor, grid: tuple[int, int], truth: PairBatch
+    ) -> tuple[ViewOutput, ViewOutput]:
+        matrix = truth.intrinsics[:, 0]
+        return self.model.spatial(reference, second, grid, matrix=matrix, with_descriptors=False)
 
     # --- statistics ---
 

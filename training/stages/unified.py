@@ -141,7 +141,11 @@ class UnifiedStage(Stage):
         rows = math.ceil(own.spatial_share * len(truth)) if own.spatial_weight and self.training else 0
         if rows:
             outputs = model.spatial(
-                reference_BND[:rows], made.to_features(made.estimate[:rows]), grid, with_descriptors=False
+                reference_BND[:rows],
+                made.to_features(made.estimate[:rows]),
+                grid,
+                matrix=truth.intrinsics[:rows, 0],
+                with_descriptors=False,
             )
             shown = PairBatch.from_dict({name: tensor[:rows] for name, tensor in truth.to_dict().items()})
             parts["points"] = self._second_view(outputs[1], shown, ~made.blind[:rows])
@@ -158,10 +162,11 @@ class UnifiedStage(Stage):
     def _imagined(self, truth: PairBatch) -> tuple:
         features_B2ND, grid = self._features(truth)
         target = imagine_features(self.model, features_B2ND[:, 0], self._rays(truth, grid), truth.index.tolist())
-        return self.model.spatial(features_B2ND[:, 0], target, grid, with_descriptors=False)
+        matrix = truth.intrinsics[:, 0]
+        return self.model.spatial(features_B2ND[:, 0], target, grid, matrix=matrix, with_descriptors=False)
 
     def _rays(self, truth: PairBatch, grid: tuple[int, int]) -> Tensor:
-        return self.model.raymap(truth.target_from_reference, truth.intrinsics[:, 1], grid)
+        return self.model.raymap(truth.target_from_reference, truth.intrinsics[:, 1], grid, truth.intrinsics[:, 0])
 
     @torch.no_grad()
     def _features(self, truth: PairBatch) -> tuple[Tensor, tuple[int, int]]:

@@ -22,6 +22,7 @@ def plucker_raymap(
     grid_w: int,
     patch: int,
     translation_scale: float = 1.0,
+    linear_map: Tensor | None = None,
 ) -> Tensor:
     """Plücker coordinates [direction, moment] of the rays through the target view's patch centres.
 
@@ -37,6 +38,7 @@ def plucker_raymap(
         grid_w: patches across.
         patch: side of a patch in pixels.
         translation_scale: factor on the moments, for scenes that are not metric.
+        linear_map: (B, 3, 3) of the reference frame in which rays are wanted, see :func:`canonical_map`; None: none.
 
     Returns:
         (B, grid_h, grid_w, 6), of the transforms' type.
@@ -49,6 +51,11 @@ def plucker_raymap(
     pixels = torch.stack([u, v, torch.ones_like(u)], dim=-1)  # (gh, gw, 3)
     pixel_to_reference = reference_from_target[:, :3, :3] @ torch.linalg.inv(matrix.to(**like))
     directions = torch.einsum("bij,hwj->bhwi", pixel_to_reference, pixels)
+    origin = reference_from_target[:, :3, 3] * translation_scale
+    if linear_map is not None:
+        linear_map = linear_map.to(**like)
+        directions = torch.einsum("bij,bhwj->bhwi", linear_map, directions)
+        origin = torch.einsum("bij,bj->bi", linear_map, origin)
     directions = directions / directions.norm(dim=-1, keepdim=True)
-    origins = (reference_from_target[:, None, None, :3, 3] * translation_scale).expand_as(directions)
+    origins = origin[:, None, None].expand_as(directions)
     return torch.cat([directions, torch.linalg.cross(origins, directions)], dim=-1)

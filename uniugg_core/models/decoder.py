@@ -10,7 +10,7 @@ Shape letters: B batch, N tokens, D encoder width, E decoder width, H W pixels, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from ..config import DecoderConfig
 from ..errors import ErrorCode, UniuggError
-from ..pointmaps import confidence, decode_points
+from ..pointmaps import canonical_map, confidence, decode_points
+from ..precision import full_precision
 from .heads import ViewHead
 from .layers import NORM_EPS, Attention, CrossAttention, Mlp, Rope, Rope2d
 
@@ -120,7 +121,13 @@ class SpatialDecoder(nn.Module):
         return nn.ModuleList(DecoderBlock(config.width, config.heads, config.mlp_ratio) for _ in range(config.depth))
 
     def forward(
-        self, reference: Tensor, target: Tensor, grid: tuple[int, int], *, with_descriptors: bool = True
+        self,
+        reference: Tensor,
+        target: Tensor,
+        grid: tuple[int, int],
+        *,
+        matrix: Tensor | None = None,
+        with_descriptors: bool = True,
     ) -> tuple[ViewOutput, ViewOutput]:
         """Decodes a pair.
 
@@ -128,6 +135,8 @@ class SpatialDecoder(nn.Module):
             reference: (B, h w, D) features of view r, whose camera frame the points are in.
             target: (B, h w, D) features of view v.
             grid: (h, w).
+            matrix: (B, 3, 3) calibration of view r in pixels, with which canonical points become those of its camera;
+                None: it is the canonical camera, or the decoder has none.
             with_descriptors: False skips the local-feature MLPs, a fifth of the work.
 
         Returns:
@@ -138,10 +147,13 @@ class SpatialDecoder(nn.Module):
         """
         self._check(reference, target, grid)
         layers_a, layers_b = self.tokens(reference, target, grid)
-        return (
-            _finish(*self.head_a(layers_a, grid, with_descriptors=with_descriptors)),
-            _finish(*self.head_b(layers_b, grid, with_descriptors=with_descriptors)),
-        )
+        one = _finish(*self.head_a(layers_a, grid, with_descriptors=with_descriptors))
+        other = _finish(*self.head_b(layers_b, grid, with_descriptors=with_descriptors))
+        if matrix is None or not self.config.canonical_fov:
+            return one, other
+        size = (grid[0] * self.patch, grid[1] * self.patch)
+        back = torch.linalg.inv(canonical_map(matrix.float(), size, self.config.canonical_fov))
+        return _mapped(one, back), _mapped(other, back)
 
     def tokens(self, reference: Tensor, target: Tensor, grid: tuple[int, int]) -> tuple[list[Tensor], list[Tensor]]:
         """What the heads read: per view [projector output (B, N, D), block 1, ..., normalised last block (B, N, E)]."""
@@ -169,6 +181,12 @@ class SpatialDecoder(nn.Module):
                 ErrorCode.REQUEST_INVALID,
                 f"{reference.shape[0]} reference pictures, but {target.shape[0]} target pictures",
             )
+
+
+@full_precision
+def _mapped(view: ViewOutput, linear_map: Tensor) -> ViewOutput:
+    """The view with its points (B, H, W, 3) under a linear map (B, 3, 3)."""
+    return replace(view, points=torch.einsum("bij,bhwj->bhwi", linear_map, view.points))
 
 
 def _finish(raw_points: Tensor, raw_colors: Tensor | None, raw_local: Tensor | None) -> ViewOutput:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..cameras.rays import plucker_raymap
 from ..config import ModelConfig
+from ..pointmaps import canonical_map
 from ..tokenizer import SpatialTokenizer
 from .decoder import SpatialDecoder
 from .denoiser import Denoiser, build_denoiser
@@ -149,10 +150,32 @@ class UniUGG(nn.Module):
         """
         return self.encoder(self.encoder.normalise(image01).to(self.dtype), matrix=matrix)
 
-    def raymap(self, target_from_reference: Tensor, matrix: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Plücker rays (B, h, w, 6) of target views with pinhole matrices (B, 3, 3), see :func:`plucker_raymap`."""
-        patch, scale = self.config.encoder.patch, self.config.language.translation_scale
-        return plucker_raymap(target_from_reference, matrix, *grid, patch, scale)
+    def raymap(
+        self,
+        target_from_reference: Tensor,
+        matrix: Tensor,
+        grid: tuple[int, int],
+        reference_matrix: Tensor | None = None,
+    ) -> Tensor:
+        """Plücker rays (B, h, w, 6) of target views, see :func:`plucker_raymap`.
+
+        Args:
+            target_from_reference: (B, 4, 4).
+            matrix: (B, 3, 3) of the target views.
+            grid: (h, w).
+            reference_matrix: (B, 3, 3) of the reference views; None: the same cameras.
+        """
+        patch, scale, fov = self.config.encoder.patch, self.config.language.translation_scale, self.canonical_fov
+        linear_map = None
+        if fov:
+            size = (grid[0] * patch, grid[1] * patch)
+            linear_map = canonical_map(matrix if reference_matrix is None else reference_matrix, size, fov)
+        return plucker_raymap(target_from_reference, matrix, *grid, patch, scale, linear_map)
+
+    @property
+    def canonical_fov(self) -> float:
+        """Degrees of the canonical camera that points and rays refer to; 0: there is none."""
+        return self.config.decoder.canonical_fov
 
     def generate(
         self,
