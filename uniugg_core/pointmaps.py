@@ -93,9 +93,10 @@ def inverse_transform(target_from_source: Tensor) -> Tensor:
 def canonical_map(matrix: Tensor, size: tuple[int, int], fov: float) -> Tensor:
     """The linear map A (B, 3, 3) of the camera's frame after which a canonical camera sees the very same picture.
 
-    A camera K sees the point X at the pixel of ``K X``; the canonical camera K_0 sees ``A X = K_0^-1 K X`` there too. A
-    network that maps pictures to canonical points need not know which lens took them (the idea of Metric3D, ICCV 2023,
-    for principal points and both axes as well).
+    A camera K sees the point X at the pixel of ``K X``; the canonical camera K_0 sees ``K_0^-1 K X`` there too, and
+    everything on its ray. Of these, A X is the one that keeps sizes across the picture and changes depths, by f_0 / f:
+    what looks like a chair is a chair's width, so a network that maps pictures to canonical points need not know which
+    lens took them (the idea of Metric3D, ICCV 2023, for principal points and both axes as well).
 
     Args:
         matrix: (B, 3, 3) pinhole matrices.
@@ -105,7 +106,8 @@ def canonical_map(matrix: Tensor, size: tuple[int, int], fov: float) -> Tensor:
     height, width = size
     focal = 0.5 * width / math.tan(math.radians(fov) / 2)
     canonical = matrix.new_tensor([[focal, 0.0, (width - 1) / 2], [0.0, focal, (height - 1) / 2], [0.0, 0.0, 1.0]])
-    return torch.linalg.inv(canonical) @ matrix
+    mapped = torch.linalg.inv(canonical) @ matrix
+    return mapped / (mapped[:, 0, 0] * mapped[:, 1, 1]).sqrt()[:, None, None]
 
 
 def _aligned(matrix: Tensor, points: Tensor) -> Tensor:

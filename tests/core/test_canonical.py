@@ -42,6 +42,11 @@ def test_the_canonical_camera_sees_the_very_same_picture(f, stretch, shift, poin
     torch.testing.assert_close(canonical[:2] / canonical[2], seen[:2] / seen[2])
 
 
+def test_sizes_across_the_picture_are_kept_and_depths_changed():
+    stretched = canonical_map(lens(2 * float(K_0[0, 0, 0])), (SIDE, SIDE), FOV)[0]
+    torch.testing.assert_close(stretched, torch.diag(torch.tensor([1, 1, 0.5], dtype=torch.float64)))
+
+
 def test_the_canonical_camera_itself_is_mapped_to_itself():
     torch.testing.assert_close(canonical_map(K_0, (SIDE, SIDE), FOV)[0], torch.eye(3, dtype=torch.float64))
 
