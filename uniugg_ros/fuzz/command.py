@@ -1,4 +1,4 @@
-"""Send the node mutated messages and count what becomes of them; nothing may crash, hang or grow.
+"""Send the node mutated messages and count what becomes of them.
 
 examples:
   uniugg fuzz --seconds 60
@@ -9,7 +9,7 @@ examples:
 Images, compressed pictures, calibrations, poses, transforms and requests, half of them good and half with odd values:
 through the node's own functions in this process, and over real DDS to a node in a process of its own. The model is a
 stand-in that answers at once. What message number N is depends on the seed and N alone: --only repeats one in this
-process. The exit status is 0 if every message ended in an answer or a coded refusal.
+process. Nothing may crash, hang or grow: the exit status is 0 if every message ended in an answer or a coded refusal.
 """
 
 from __future__ import annotations
