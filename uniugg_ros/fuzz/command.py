@@ -6,7 +6,7 @@ examples:
   uniugg fuzz --over dds --seconds 120 --seed 7
   uniugg fuzz --seed 7 --only 48213
 
-Images, compressed pictures, calibrations, poses, transforms and requests, half of them good and half with odd values:
+Images, compressed pictures, calibrations, poses, transforms and requests, most of them with a few odd values:
 through the node's own functions in this process, and over real DDS to a node in a process of its own. The model is a
 stand-in that answers at once. What message number N is depends on the seed and N alone: --only repeats one in this
 process. Nothing may crash, hang or grow: the exit status is 0 if every message ended in an answer or a coded refusal.
