@@ -189,7 +189,7 @@ class UniUGGPipeline:
                 target = self._sight.imagine(picture, condition, request, sample, run)
                 run.report("decode", sample=sample)
                 with run.stage("decode"):
-                    pair = self._sight.decode(picture, target)
+                    pair = self._sight.decode(picture, target, request.target)
                     # The reference is decoded with every sample and differs by a hair; one observed view is enough.
                     if sample == 0:
                         views.append(_view(pair[0], picture.crop.image, camera, here, OBSERVED))

@@ -19,6 +19,7 @@ __all__ = [
     "decode_points",
     "encode_points",
     "inverse_transform",
+    "on_rays",
     "project",
     "transform_points",
     "unproject",
@@ -87,6 +88,23 @@ def inverse_transform(target_from_source: Tensor) -> Tensor:
     turn = target_from_source[..., :3, :3].transpose(-1, -2)
     shift = -turn @ target_from_source[..., :3, 3:]
     return torch.cat([torch.cat([turn, shift], dim=-1), target_from_source[..., 3:, :]], dim=-2)
+
+
+@full_precision
+def on_rays(points: Tensor, camera_from_points: Tensor, matrix: Tensor) -> Tensor:
+    """Points (B, H, W, 3) moved onto the rays of the pixels they belong to, at their own distance from the camera.
+
+    What a camera sees at a pixel lies on that pixel's ray. Where the camera is commanded, only the distance is open.
+
+    Args:
+        points: one a pixel, in any frame.
+        camera_from_points: (B, 4, 4), to the frame of the camera whose pixels they are.
+        matrix: (B, 3, 3) of that camera.
+    """
+    there = camera_from_points.to(points)
+    distance = transform_points(there, points).norm(dim=-1)
+    rays = unproject(torch.ones_like(distance), matrix.to(points))
+    return transform_points(inverse_transform(there), rays / rays.norm(dim=-1, keepdim=True) * distance[..., None])
 
 
 @full_precision

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from .models.denoiser import Denoiser
 from .models.language import Prefix
 from .models.uniugg import UniUGG
 from .outputs import ASSUMED_FOV_DEG, Observation
+from .pointmaps import on_rays
 from .requests import ImagineRequest, sample_seed
 from .run import Run, check_finite
 
@@ -102,10 +103,23 @@ class Sight:
         check_finite("features", output.features)
         return Encoded(output.features, output.grid)
 
-    def decode(self, picture: Picture, target: Tensor) -> tuple[ViewOutput, ViewOutput]:
-        """Points of a picture and of the view whose features (1, N, D) are `target`, in the picture's camera frame."""
+    def decode(
+        self, picture: Picture, target: Tensor, target_from_reference: np.ndarray | None = None
+    ) -> tuple[ViewOutput, ViewOutput]:
+        """Points of a picture and of the view whose features (1, N, D) are `target`, in the picture's camera frame.
+
+        Args:
+            picture: the reference.
+            target: features of the other view.
+            target_from_reference: (4, 4) where that view is commanded, with the picture's calibration: its points then
+                lie on its pixels' rays. None: it is for the points to say.
+        """
         matrix = torch.from_numpy(np.array(picture.crop.camera.matrix))[None].float().to(target.device)
-        return self.model.spatial(picture.features, target, picture.grid, matrix=matrix, with_descriptors=False)
+        one, other = self.model.spatial(picture.features, target, picture.grid, matrix=matrix, with_descriptors=False)
+        if target_from_reference is not None:
+            pose = torch.from_numpy(np.ascontiguousarray(target_from_reference))[None].to(matrix)
+            other = replace(other, points=on_rays(other.points, pose, matrix))
+        return one, other
 
     def condition(self, picture: Picture, target_from_reference: np.ndarray, run: Run) -> Tensor:
         """The condition (1, Q, E) of the view from another pose, with the picture's own calibration."""

@@ -16,7 +16,7 @@ from uniugg_core.config import ModelConfig
 from uniugg_core.errors import ErrorCode, UniuggError
 from uniugg_core.models.decoder import SpatialDecoder
 from uniugg_core.models.uniugg import UniUGG
-from uniugg_core.pointmaps import canonical_map
+from uniugg_core.pointmaps import canonical_map, inverse_transform, on_rays, project, transform_points, unproject
 
 FOV, SIDE = 60.0, SMALL.image_size
 CANONICAL = SMALL.replace(decoder__canonical_fov=FOV)
@@ -92,3 +92,18 @@ def test_nonsense_is_refused():
         with pytest.raises(UniuggError) as refusal:
             ModelConfig(decoder=dataclasses.replace(ModelConfig().decoder, canonical_fov=fov))
         assert refusal.value.code is ErrorCode.CHECKPOINT_INVALID
+
+
+def test_points_on_rays_are_seen_at_their_pixels_and_as_far_away_as_before():
+    pose = torch.from_numpy(motion(yaw=0.4, right=0.3, forward=-0.2))[None].float()
+    matrix, depth = lens(45.0, 1.1, (1.0, -2.0)).float(), 1 + torch.rand(1, SIDE, SIDE)
+    true = transform_points(inverse_transform(pose), unproject(depth, matrix))
+    torch.testing.assert_close(on_rays(true, pose, matrix), true, rtol=1e-4, atol=1e-4)
+    moved = on_rays(true + 0.2 * torch.randn(true.shape, generator=torch.Generator().manual_seed(0)), pose, matrix)
+    pixels, _ = project(transform_points(pose, moved), matrix)
+    v, u = torch.meshgrid(torch.arange(SIDE), torch.arange(SIDE), indexing="ij")
+    torch.testing.assert_close(pixels[0], torch.stack([u, v], -1).float(), rtol=0, atol=1e-2)
+    far = true + 0.2 * torch.randn(true.shape, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(
+        transform_points(pose, moved).norm(dim=-1), transform_points(pose, far).norm(dim=-1), rtol=1e-4, atol=1e-4
+    )

@@ -6,7 +6,7 @@ Shape letters: B pairs, 2 views, N tokens, D feature width, H W pixels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from torch import Tensor
 from uniugg_core.models.decoder import ViewOutput
 from uniugg_core.models.denoiser import Denoiser
 from uniugg_core.models.uniugg import UniUGG
+from uniugg_core.pointmaps import on_rays
 from uniugg_core.requests import sample_seed
 
 from ..data.views import PairBatch
@@ -96,4 +97,6 @@ class Imaginer:
     def decode(self, reference_BND: Tensor, target_BND: Tensor, grid: tuple[int, int], batch: PairBatch) -> Views:
         """Points, confidence and colours of both views, in the reference camera's frame."""
         matrix = batch.intrinsics[:, 0].to(reference_BND.device)
-        return self.model.spatial(reference_BND, target_BND, grid, matrix=matrix, with_descriptors=False)
+        one, other = self.model.spatial(reference_BND, target_BND, grid, matrix=matrix, with_descriptors=False)
+        pose, theirs = batch.target_from_reference.to(matrix), batch.intrinsics[:, 1].to(matrix)
+        return one, replace(other, points=on_rays(other.points, pose, theirs))
