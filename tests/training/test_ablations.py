@@ -107,10 +107,10 @@ class TestPlan:
                 assert order.index(before) < order.index(name)
 
     def test_only_what_is_needed(self) -> None:
-        chosen = Ablations(SHIPPED, Path("out"), only=("d",), use={"vae": Path("runs/tiny-vae")}, train_seeds=2)
+        chosen = Ablations(SHIPPED, Path("out"), only=("d",), use={"vae": Path("nowhere/tiny-vae")}, train_seeds=2)
         assert chosen.plan() == [("d", 0), ("d", 1)]
         config = chosen.settings("d", 1)
-        assert config.seed == 1 and config.model.start == ("runs/tiny-vae",)
+        assert config.seed == 1 and config.model.start == ("nowhere/tiny-vae",)
         assert config.model.resolve().denoiser.kind == "regress"
         assert chosen.folder("d", 1) == Path("out/runs/d-seed1")
 
