@@ -180,7 +180,7 @@ class UnifiedStageConfig:
     answer_weight: float = 1.0
     drop_condition: float = 0.1  # share of conditions replaced by the learned null sequence
     spatial_weight: float = 0.0  # pointmap loss of what the denoiser's estimate decodes to, through the frozen decoder
-    spatial_share: float = 1.0  # share of each batch that it is computed for; it doubles the cost of a pair
+    spatial_share: float = 1.0  # share of each batch that it is computed for; all: a pair costs 1.6 times as much
     tokenizer: str | None = None  # folder in Qwen2's layout; null: the one that ships
 
 

@@ -7,7 +7,7 @@ examples:
 
 OUT comes from `uniugg eval generate`. Another system's folder has N.png (its view) or N.ply (its cloud, in the input
 camera's frame) for every pair. FID and KID need Inception's weights and LPIPS AlexNet's, as local files; without them
-the same statistics of the features of our encoder are given under another name, and LPIPS is left out.
+the same statistics of our encoder's features are given under another name, and LPIPS is left out.
 """
 
 from __future__ import annotations
