@@ -10,13 +10,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from uniugg_core.models.decoder import ViewOutput
+from uniugg_core.models.decoder import SpatialDecoder, ViewOutput
+from uniugg_core.pointmaps import transform_points
 
 from .data.views import PairBatch
 from .losses.appearance import appearance_loss
 from .losses.geometry import pointmap_loss
 
-__all__ = ["SpatialWeights", "point_errors", "spatial_loss", "swapped_where"]
+__all__ = ["SpatialWeights", "point_errors", "second_view", "second_view_loss", "spatial_loss", "swapped_where"]
 
 
 def swapped_where(swap_B: Tensor, pairs: PairBatch) -> PairBatch:
@@ -82,6 +83,27 @@ def spatial_loss(
         )
         loss, parts["rgb"] = loss + weights.rgb * rgb, rgb
     return loss, parts
+
+
+def second_view(
+    spatial: SpatialDecoder, reference: Tensor, target: Tensor, grid: tuple[int, int], truth: PairBatch
+) -> ViewOutput:
+    """The target view, by its features (B, N, D), as it is decoded where its pose is known."""
+    return spatial.posed(
+        reference,
+        target,
+        grid,
+        target_from_reference=truth.target_from_reference,
+        matrix=truth.intrinsics[:, 0],
+        target_matrix=truth.intrinsics[:, 1],
+    )
+
+
+def second_view_loss(view: ViewOutput, truth: PairBatch, counted_B: Tensor) -> Tensor:
+    """Stage 1's pointmap loss of the target view alone, seen from its own camera, on the rows that count."""
+    points = transform_points(truth.target_from_reference, view.points)
+    valid = truth.valid[:, 1:] & counted_B[:, None, None, None]
+    return pointmap_loss(points[:, None], view.confidence[:, None], truth.points()[:, 1:], valid).loss
 
 
 @torch.no_grad()

@@ -81,12 +81,14 @@ def answer_steps(
     """
     language = sight.model.language
     pictures = [sight.look(observation, run) for observation in request.observations]
-    features = [picture.features for picture in pictures]
+    shown = [picture.encoded.seen for picture in pictures]
     if request.imagine is not None:
-        condition = sight.condition(pictures[-1], request.imagine.target, run)
-        features[-1] = sight.imagine(pictures[-1], condition, request.imagine, 0, run)
-    prompt = question_prompt(tokenizer, request.question, images=len(features), history=request.history)
-    embeddings, places = language.assemble(prompt, [language.embed_features(item)[0] for item in features])
+        last = pictures[-1]
+        condition = sight.condition(last, request.imagine.target, run)
+        imagined = sight.imagine(last, condition, request.imagine, 0, run)
+        shown[-1] = sight.model.see(imagined, last.grid, last.matrix)
+    prompt = question_prompt(tokenizer, request.question, images=len(shown), history=request.history)
+    embeddings, places = language.assemble(prompt, [sight.model.tokens(seen)[0] for seen in shown])
 
     text = TextStream(tokenizer)
     tokens: list[AnswerToken] = []
@@ -112,7 +114,8 @@ def answer_steps(
         with run.stage("evidence"):
             whole = torch.cat([embeddings, language.embed_tokens([token.token_id for token in tokens])])
             attention = attention_to(language, whole, len(embeddings) - 1, len(tokens))
-            evidence = _evidence(sight, pictures, features, attention, places, request.imagine is not None)
+            dreamt = None if request.imagine is None else (shown[-1].features, request.imagine.target)
+            evidence = _evidence(sight, pictures, dreamt, attention, places)
     logprobs = tuple(token.logprob for token in tokens)
     said = "".join(token.text for token in tokens)
     value, unit = parse_value(said)
@@ -134,25 +137,27 @@ def answer_steps(
 def _evidence(
     sight: Sight,
     pictures: list[Picture],
-    features: list[Tensor],
+    dreamt: tuple[Tensor, np.ndarray] | None,
     attention: Tensor,
     places: list[slice],
-    imagined: bool,
 ) -> tuple[Evidence, ...]:
-    """The strongest patches as pixels of the original pictures and as points in their cameras' frames."""
+    """The strongest patches as pixels of the original pictures and as points in their cameras' frames.
+
+    `dreamt` has the features of the view that took the last picture's place, and its pose.
+    """
     found = []
     patch = sight.model.config.encoder.patch
     pointmaps: dict[int, np.ndarray] = {}
     for index, token, weight in strongest_patches(attention, places, EVIDENCE_PLACES):
         picture = pictures[index]
-        dreamt = imagined and index == len(pictures) - 1
+        imagined = dreamt if index == len(pictures) - 1 else None
         row, column = divmod(token, picture.grid[1])
         pixel = np.array([(column + 0.5) * patch - 0.5, (row + 0.5) * patch - 0.5])
         if index not in pointmaps:
-            views = sight.decode(picture, features[index])
-            pointmaps[index] = views[1 if dreamt else 0].points[0].cpu().numpy()
+            view = sight.here(picture) if imagined is None else sight.there(picture, *imagined)
+            pointmaps[index] = view.points[0].cpu().numpy()
         point = pointmaps[index][int(pixel[1]), int(pixel[0])]
-        u, v = pixel if dreamt else picture.crop.source_pixels(pixel)
+        u, v = pixel if imagined is not None else picture.crop.source_pixels(pixel)
         place = Evidence(image_index=index, u=float(u), v=float(v), weight=weight)
         if np.isfinite(point).all():
             place = replace(place, point=(float(point[0]), float(point[1]), float(point[2])))

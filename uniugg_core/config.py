@@ -84,6 +84,8 @@ class DecoderConfig:
     descriptor: int = 24
     canonical_fov: float = 0.0  # degrees; points are predicted as if every picture were taken so, and set right with
     # the calibration; 0: metric points straight from the picture, whatever took it
+    own_frames: bool = False  # a view from a commanded pose is decoded in its own camera's frame and placed by that
+    # pose; False: in the reference camera's frame, as in the paper
     local_mlp_ratio: float = 4.0  # hidden width of the local-feature MLP over its input width
 
 
@@ -120,6 +122,7 @@ class LanguageConfig:
     condition_width: int = 768  # width of the condition, the denoiser's cross-attention width
     bidirectional_queries: bool = False
     translation_scale: float = 1.0  # ray moments are multiplied by it; 1 for metric data
+    points: bool = False  # picture tokens also carry the points that the spatial decoder sees in their patches
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,7 @@ class DenoiserConfig:
     heads: int = 8
     groups: int = 32
     condition_channels: int = 0  # of the condition, laid out beside the latent; 0: it acts by cross-attention alone
+    preview: bool = False  # beside the noise stands the reference's latent, moved to where the target would see it
     regress_depth: int = 2  # layers of the regressor's MLP (kind "regress")
     train_steps: int = 1000
     beta_start: float = 0.00085
@@ -311,11 +315,16 @@ def _paper() -> ModelConfig:
 
 
 def _tiny() -> ModelConfig:
-    """28.6 M parameters (half precision fits in 60 MB), sized to learn within CPU hours: 8 x 8 tokens of 128 pixels.
+    """28.7 M parameters (half precision fits in 60 MB), sized to learn within CPU hours: 8 x 8 tokens of 128 pixels.
 
-    It leaves the paper where little training is to be had. No picture alone says how far away anything is, so the
-    camera's calibration is used: the encoder reads it, and points and rays live in a canonical camera's frame. The
-    denoiser predicts the clean latent, and gets the condition laid out beside it as well as by cross-attention.
+    It leaves the paper where little training is to be had, and spares the networks what geometry already knows:
+
+    * No picture alone says how far away anything is, so the camera's calibration is used: the encoder reads it, and
+      points and rays live in a canonical camera's frame.
+    * Points are decoded in the frame of the camera that sees them; where that camera stands was commanded.
+    * What the reference shows is moved to where the target would see it, and the denoiser starts from that preview.
+      It predicts the clean latent, and gets the condition laid out beside it as well as by cross-attention.
+    * The language model reads the decoder's points beside the encoder's features.
     """
     return ModelConfig(
         name="tiny",
@@ -332,6 +341,7 @@ def _tiny() -> ModelConfig:
             rgb_width=16,
             descriptor=8,
             canonical_fov=60.0,
+            own_frames=True,
             local_mlp_ratio=0.25,  # descriptors only serve training and matching
         ),
         vae=VAEConfig(widths=(192, 96), blocks=1, groups=16, vit_width=192, vit_heads=6, vit_depths=(2, 4)),
@@ -344,6 +354,7 @@ def _tiny() -> ModelConfig:
             kv_heads=2,
             max_positions=8192,
             condition_width=192,
+            points=True,
         ),
         denoiser=DenoiserConfig(
             widths=(64, 128, 144),
@@ -352,6 +363,7 @@ def _tiny() -> ModelConfig:
             heads=4,
             groups=16,
             condition_channels=32,
+            preview=True,
             prediction="sample",
         ),
         generation=GenerationConfig(scheduler="dpm++", steps=20, max_new_tokens=32, max_question_tokens=256),

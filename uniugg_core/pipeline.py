@@ -189,11 +189,10 @@ class UniUGGPipeline:
                 target = self._sight.imagine(picture, condition, request, sample, run)
                 run.report("decode", sample=sample)
                 with run.stage("decode"):
-                    pair = self._sight.decode(picture, target, request.target)
-                    # The reference is decoded with every sample and differs by a hair; one observed view is enough.
                     if sample == 0:
-                        views.append(_view(pair[0], picture.crop.image, camera, here, OBSERVED))
-                    views.append(_view(pair[1], None, camera, there, IMAGINED, sample))
+                        views.append(_view(self._sight.here(picture), picture.crop.image, camera, here, OBSERVED))
+                    imagined = self._sight.there(picture, target, request.target)
+                    views.append(_view(imagined, None, camera, there, IMAGINED, sample))
             scene = Scene.from_views(
                 views,
                 frame=observation.frame,
@@ -226,7 +225,7 @@ class UniUGGPipeline:
             first, second = self._sight.look(a, run), self._sight.look(b, run)
             run.report("decode")
             with run.stage("decode"):
-                pair = self._sight.decode(first, second.features)
+                pair = self._sight.both(first, second)
                 view_a = _view(pair[0], first.crop.image, first.crop.camera, np.eye(4), OBSERVED)
                 view_b = _view(pair[1], second.crop.image, second.crop.camera, np.eye(4), OBSERVED)
             with run.stage("pose"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .errors import ErrorCode, UniuggError
@@ -20,12 +21,16 @@ __all__ = [
     "encode_points",
     "inverse_transform",
     "on_rays",
+    "patch_points",
     "project",
+    "splat",
     "transform_points",
     "unproject",
 ]
 
 _TINY = 1e-8
+_NEAR = 0.05  # metres; what is nearer to a camera is not seen
+_SURFACE = 1.1  # times the nearest distance in a cell: still the same surface
 
 
 def decode_points(raw: Tensor) -> Tensor:
@@ -105,6 +110,53 @@ def on_rays(points: Tensor, camera_from_points: Tensor, matrix: Tensor) -> Tenso
     distance = transform_points(there, points).norm(dim=-1)
     rays = unproject(torch.ones_like(distance), matrix.to(points))
     return transform_points(inverse_transform(there), rays / rays.norm(dim=-1, keepdim=True) * distance[..., None])
+
+
+@full_precision
+def splat(points: Tensor, values: Tensor, matrix: Tensor) -> Tensor:
+    """What a picture's points carry, as another camera sees it on a coarse grid; the nearest surface hides others.
+
+    Args:
+        points: (B, H, W, 3) in that camera's frame.
+        values: (B, C, h, w), of the cells of h x w that the H x W pixels fall into.
+        matrix: (B, 3, 3) of that camera, for pictures of H x W.
+
+    Returns:
+        (B, C + 2, h, w): per cell of the camera's picture the mean value, the mean logarithm of the distance in metres,
+        and the share of the cell that is covered; zeros where nothing is.
+    """
+    (height, width), (rows, columns), batch = points.shape[1:3], values.shape[2:], len(points)
+    pixel, depth = project(points.flatten(1, 2), matrix)
+    u, v = ((pixel + 0.5) * pixel.new_tensor([columns / width, rows / height])).floor().unbind(-1)
+    inside = (depth > _NEAR) & (u >= 0) & (u < columns) & (v >= 0) & (v < rows)
+    cells, nowhere = rows * columns, batch * rows * columns
+    first = torch.arange(batch, device=points.device)[:, None] * cells
+    index = torch.where(inside, first + (v * columns + u).nan_to_num(0).clamp(0, cells - 1).long(), nowhere).flatten()
+    distance = points.flatten(1, 2).norm(dim=-1).flatten()
+    nearest = distance.new_full((nowhere + 1,), torch.inf).scatter_reduce(0, index, distance, "amin")
+    shown = inside.flatten() & (distance <= nearest[index] * _SURFACE)
+    index, distance = index[shown], distance[shown]
+    vv = torch.arange(height, device=points.device) * rows // height
+    uu = torch.arange(width, device=points.device) * columns // width
+    source = (vv[:, None] * columns + uu).flatten().repeat(batch)[shown]
+    carried = distance.new_zeros(nowhere * cells).index_put_(
+        (index * cells + source,), torch.ones_like(distance), accumulate=True
+    )
+    count = distance.new_zeros(nowhere).index_put_((index,), torch.ones_like(distance), accumulate=True)
+    logs = distance.new_zeros(nowhere).index_put_((index,), distance.log(), accumulate=True)
+    total = (carried.view(batch, cells, cells) @ values.to(distance).flatten(2).transpose(1, 2)).transpose(1, 2)
+    mean = torch.cat([total, logs.view(batch, 1, cells)], 1) / count.view(batch, 1, cells).clamp(min=1)
+    covered = (count.view(batch, 1, cells) * cells / (height * width)).clamp(max=1)
+    return torch.cat([mean, covered], 1).unflatten(2, (rows, columns))
+
+
+def patch_points(points: Tensor, patch: int) -> Tensor:
+    """What patches look like in space: (B, h w, 12) of a pointmap (B, h patch, w patch, 3).
+
+    The mean points of each patch's four quarters, compressed as by :func:`encode_points`.
+    """
+    quarters = F.avg_pool2d(points.permute(0, 3, 1, 2), patch // 2).permute(0, 2, 3, 1)
+    return F.pixel_unshuffle(encode_points(quarters).permute(0, 3, 1, 2), 2).flatten(2).transpose(1, 2)
 
 
 @full_precision

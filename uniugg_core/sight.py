@@ -1,6 +1,6 @@
 """From pictures to features, real or imagined: the part of the pipeline that scenes and answers share.
 
-A picture's features, and the attention cache of its place in the condition prompt, are kept for the last few pictures.
+What a picture was seen to be, and the attention cache of its place in the condition prompt, are kept for the last few.
 Several target poses of one picture, or a question after a scene, then cost no second encoding. The numbers are the same
 to the bit with and without the cache.
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -22,9 +22,8 @@ from .cameras import Camera, CropResult, square_crop
 from .models.decoder import ViewOutput
 from .models.denoiser import Denoiser
 from .models.language import Prefix
-from .models.uniugg import UniUGG
+from .models.uniugg import Seen, UniUGG
 from .outputs import ASSUMED_FOV_DEG, Observation
-from .pointmaps import on_rays
 from .requests import ImagineRequest, sample_seed
 from .run import Run, check_finite
 
@@ -38,13 +37,11 @@ class Encoded:
     """What is remembered of a picture.
 
     Attributes:
-        features: (1, N, D).
-        grid: (rows, columns) of the tokens.
+        seen: its features and, where the model reads them, its points.
         prefix: the language model's attention cache of it, once a view was imagined from it.
     """
 
-    features: Tensor
-    grid: tuple[int, int]
+    seen: Seen
     prefix: Prefix | None = None
 
 
@@ -58,12 +55,17 @@ class Picture:
     @property
     def features(self) -> Tensor:
         """(1, N, D)."""
-        return self.encoded.features
+        return self.encoded.seen.features
 
     @property
     def grid(self) -> tuple[int, int]:
         """Rows and columns of the tokens."""
-        return self.encoded.grid
+        return self.encoded.seen.grid
+
+    @property
+    def matrix(self) -> Tensor:
+        """(1, 3, 3) calibration of the crop, float32 on the features' device."""
+        return torch.from_numpy(np.array(self.crop.camera.matrix))[None].float().to(self.features.device)
 
 
 class Sight:
@@ -86,40 +88,53 @@ class Sight:
             if camera is None:
                 camera = Camera.from_fov(image.shape[1], image.shape[0], math.radians(ASSUMED_FOV_DEG))
             crop = square_crop(image, camera, self.model.config.image_size)
-            matrix = np.zeros((3, 3))
-            if self.model.config.encoder.calibrated and observation.camera is not None:
-                matrix = np.array(crop.camera.matrix, np.float64)
-            # Without a look at the calibration the same picture has the same features whatever it is.
-            key = hashlib.blake2b(crop.image.tobytes() + matrix.tobytes(), digest_size=16).digest()
-            encoded = self._kept.pop(key, None) or self._encode(crop.image, matrix)
+            known = observation.camera is not None
+            # The same picture of another camera is another picture: its rays differ, and so do its points.
+            calibration = np.array(crop.camera.matrix, np.float64).tobytes() + bytes([known])
+            key = hashlib.blake2b(crop.image.tobytes() + calibration, digest_size=16).digest()
+            encoded = self._kept.pop(key, None) or self._encode(crop, known)
             self._kept[key] = encoded
             while len(self._kept) > KEPT_PICTURES:
                 self._kept.popitem(last=False)
         return Picture(crop, encoded)
 
-    def _encode(self, image: np.ndarray, matrix: np.ndarray) -> Encoded:
-        pixels = torch.from_numpy(image).to(self.model.device).permute(2, 0, 1)[None]
-        output = self.model.encode(pixels.float() / 255.0, torch.from_numpy(matrix)[None].float().to(pixels.device))
+    def _encode(self, crop: CropResult, calibrated: bool) -> Encoded:
+        device = self.model.device
+        pixels = torch.from_numpy(crop.image).to(device).permute(2, 0, 1)[None]
+        matrix = torch.from_numpy(np.array(crop.camera.matrix))[None].float().to(device)
+        output = self.model.encode(pixels.float() / 255.0, matrix if calibrated else torch.zeros_like(matrix))
         check_finite("features", output.features)
-        return Encoded(output.features, output.grid)
+        return Encoded(self.model.see(output.features, output.grid, matrix))
 
-    def decode(
-        self, picture: Picture, target: Tensor, target_from_reference: np.ndarray | None = None
-    ) -> tuple[ViewOutput, ViewOutput]:
-        """Points of a picture and of the view whose features (1, N, D) are `target`, in the picture's camera frame.
+    def here(self, picture: Picture) -> ViewOutput:
+        """Points of a picture alone, in its camera's frame: the same whatever is imagined from it."""
+        seen = picture.encoded.seen
+        if seen.view is not None:
+            return seen.view
+        return self.model.spatial.first(seen.features, seen.features, seen.grid, picture.matrix)
+
+    def there(self, picture: Picture, target: Tensor, target_from_reference: np.ndarray) -> ViewOutput:
+        """Points of the view whose features (1, N, D) are `target`, in the picture's camera frame.
 
         Args:
             picture: the reference.
             target: features of the other view.
-            target_from_reference: (4, 4) where that view is commanded, with the picture's calibration: its points then
-                lie on its pixels' rays. None: it is for the points to say.
+            target_from_reference: (4, 4) where that view is commanded, with the picture's calibration.
         """
-        matrix = torch.from_numpy(np.array(picture.crop.camera.matrix))[None].float().to(target.device)
-        one, other = self.model.spatial(picture.features, target, picture.grid, matrix=matrix, with_descriptors=False)
-        if target_from_reference is not None:
-            pose = torch.from_numpy(np.ascontiguousarray(target_from_reference))[None].to(matrix)
-            other = replace(other, points=on_rays(other.points, pose, matrix))
-        return one, other
+        return self.model.spatial.posed(
+            picture.features,
+            target,
+            picture.grid,
+            target_from_reference=_pose(target_from_reference).to(picture.matrix),
+            matrix=picture.matrix,
+            target_matrix=picture.matrix,
+        )
+
+    def both(self, picture: Picture, other: Picture) -> tuple[ViewOutput, ViewOutput]:
+        """Points of two real pictures in the camera frame of the first; where the other stood is theirs to say."""
+        return self.model.spatial(
+            picture.features, other.features, picture.grid, matrix=picture.matrix, with_descriptors=False
+        )
 
     def condition(self, picture: Picture, target_from_reference: np.ndarray, run: Run) -> Tensor:
         """The condition (1, Q, E) of the view from another pose, with the picture's own calibration."""
@@ -128,18 +143,17 @@ class Sight:
             language, device = self.model.language, self.model.device
             encoded = picture.encoded
             if encoded.prefix is None:
-                encoded.prefix = language.prefix(encoded.features)
+                encoded.prefix = self.model.prefix(encoded.seen)
             # Rays are computed in float64 on the CPU: the same on every machine, and free beside the rest.
-            target = torch.from_numpy(np.ascontiguousarray(target_from_reference))[None]
             matrix = torch.from_numpy(np.array(picture.crop.camera.matrix))[None]
-            raymap = self.model.raymap(target, matrix, picture.grid).float().to(device)
+            raymap = self.model.raymap(_pose(target_from_reference), matrix, picture.grid).float().to(device)
             condition = language.condition_after(encoded.prefix, raymap)
             check_finite("conditions", condition)
         return condition
 
     def imagine(self, picture: Picture, condition: Tensor, request: ImagineRequest, sample: int, run: Run) -> Tensor:
         """Features (1, N, D) of the view that the condition describes; sample number `sample` of the request's seed."""
-        model, denoiser = self.model, self.model.denoiser
+        model, denoiser, seen = self.model, self.model.denoiser, picture.encoded.seen
         if not isinstance(denoiser, Denoiser):
             run.report("denoise", sample=sample, step=1, steps=1)
             with run.stage("denoise"):
@@ -156,6 +170,7 @@ class Sight:
                     scheduler=request.scheduler,
                     guidance=request.guidance,
                     grid=(picture.grid[0] * up, picture.grid[1] * up),
+                    preview=model.preview(seen, _pose(request.target).to(picture.matrix), picture.matrix),
                     on_step=lambda step: run.report("denoise", sample=sample, step=step, steps=request.steps),
                 )
                 check_finite("latents", latent)
@@ -164,3 +179,7 @@ class Sight:
                 features = model.vae.decode(model.vae.unscaled(latent))
         check_finite("imagined features", features)
         return features.to(model.dtype)
+
+
+def _pose(target_from_reference: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(target_from_reference))[None]

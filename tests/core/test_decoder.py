@@ -6,10 +6,12 @@ import pytest
 import torch
 from transposition import transpose_tokens, transpose_weights
 
+from uniugg_core.cameras import motion
 from uniugg_core.config import DecoderConfig, preset
 from uniugg_core.errors import ErrorCode, UniuggError
 from uniugg_core.models.decoder import SpatialDecoder
 from uniugg_core.models.heads import DPT, LocalFeatures
+from uniugg_core.pointmaps import project, transform_points
 
 SMALL = DecoderConfig(
     width=32,
@@ -269,3 +271,42 @@ def test_exports_as_one_graph() -> None:
         program = torch.export.export(maps, pair, strict=False)
         torch.testing.assert_close(program.module()(*pair), expected)
     assert not program.constants
+
+
+class TestPosed:
+    """A view whose pose is known: on its rays, in the reference's frame."""
+
+    GRID = (4, 6)
+    MATRIX = torch.tensor([[[40.0, 0.0, 23.5], [0.0, 40.0, 15.5], [0.0, 0.0, 1.0]]])
+    OTHER = torch.tensor([[[60.0, 0.0, 20.0], [0.0, 60.0, 17.0], [0.0, 0.0, 1.0]]])
+    POSE = torch.tensor(motion(yaw=0.4, pitch=-0.1, right=0.5, forward=0.3)).float()[None]
+
+    @pytest.mark.parametrize("fov", [0.0, 60.0])
+    @pytest.mark.parametrize("own", [False, True])
+    def test_points_are_seen_at_their_pixels(self, own: bool, fov: float) -> None:
+        decoder = make(dataclasses.replace(SMALL, own_frames=own, canonical_fov=fov))
+        reference, target = features(self.GRID)
+        with torch.no_grad():
+            given = {"target_from_reference": self.POSE, "matrix": self.MATRIX, "target_matrix": self.OTHER}
+            view = decoder.posed(reference, target, self.GRID, **given)
+            there = transform_points(self.POSE, view.points)
+            pixel, depth = project(there, self.OTHER)
+            if own:  # as far away as the view alone says
+                expected = decoder(target, reference, self.GRID, matrix=self.OTHER)[0]
+                distance = expected.points.norm(dim=-1)
+            else:
+                expected = decoder(reference, target, self.GRID, matrix=self.MATRIX)[1]
+                distance = transform_points(self.POSE, expected.points).norm(dim=-1)
+        v, u = torch.meshgrid(torch.arange(32.0), torch.arange(48.0), indexing="ij")
+        assert (depth > 0).all()
+        torch.testing.assert_close(pixel, torch.stack([u, v], -1)[None], atol=0.05, rtol=0)
+        torch.testing.assert_close(there.norm(dim=-1), distance, rtol=1e-3, atol=1e-4)
+        assert torch.equal(view.colors, expected.colors)
+
+    def test_first_is_the_first_of_both(self) -> None:
+        decoder = make()
+        one, two = features(self.GRID)
+        with torch.no_grad():
+            alone, both = decoder.first(one, two, self.GRID), decoder(one, two, self.GRID)[0]
+        assert torch.equal(alone.points, both.points) and torch.equal(alone.confidence, both.confidence)
+        assert alone.local is None

@@ -10,7 +10,7 @@ from small_model import SMALL, refused
 from torch import nn
 
 from uniugg_core.config import preset
-from uniugg_core.errors import ErrorCode
+from uniugg_core.errors import ErrorCode, UniuggError
 from uniugg_core.models.denoiser import SCHEDULERS, Denoiser, Regressor, build_denoiser, make_scheduler
 
 LATENT, WIDTH = SMALL.latent_shape, SMALL.language.condition_width
@@ -33,7 +33,7 @@ class Oracle(nn.Module):
         self.clean = clean
         self.alphas = make_scheduler(self.config, "ddpm").alphas_cumprod
 
-    def forward(self, noised, timestep, condition):
+    def forward(self, noised, timestep, condition, preview=None):
         alpha = self.alphas[int(timestep)]
         return (noised - alpha.sqrt() * self.clean) / (1 - alpha).sqrt()
 
@@ -163,7 +163,7 @@ class TestTraining:
         clean = draw(3, *LATENT)
 
         class BatchOracle(Denoiser):
-            def forward(self, noised, timestep, condition):
+            def forward(self, noised, timestep, condition, preview=None):
                 alpha = make_scheduler(self.config, "ddpm").alphas_cumprod[timestep].view(-1, 1, 1, 1)
                 return clean if prediction == "sample" else (noised - alpha.sqrt() * clean) / (1 - alpha).sqrt()
 
@@ -178,7 +178,7 @@ class TestTraining:
         clean = draw(1, *LATENT)
 
         class Oracle(Denoiser):
-            def forward(self, noised, timestep, condition):
+            def forward(self, noised, timestep, condition, preview=None):
                 alpha = make_scheduler(self.config, "ddpm").alphas_cumprod[timestep]
                 return clean if prediction == "sample" else (noised - alpha.sqrt() * clean) / (1 - alpha).sqrt()
 
@@ -200,6 +200,30 @@ class TestTraining:
         assert denoiser(latent, 5, condition).shape == latent.shape
         wide = draw(2, LATENT[0], 2 * up, 4 * up)
         assert denoiser(wide, 5, draw(2, 8, WIDTH)).shape == wide.shape
+
+    def test_a_preview_is_needed_and_read_where_there_is_one(self):
+        denoiser = Denoiser(dataclasses.replace(SMALL.denoiser, preview=True), LATENT, WIDTH)
+        latent, condition = draw(2, *LATENT), draw(2, 16, WIDTH)
+        previews = [draw(2, LATENT[0] + 2, *LATENT[1:], seed=seed) for seed in (1, 2)]
+        with torch.no_grad():
+            seen = [denoiser(latent, 5, condition, preview) for preview in previews]
+            drawn = [
+                denoiser.sample(
+                    condition,
+                    draw(2, 16, WIDTH, seed=9),
+                    [torch.Generator().manual_seed(seed) for seed in (0, 1)],
+                    steps=2,
+                    scheduler="dpm++",
+                    guidance=guidance,
+                    preview=previews[0],
+                )
+                for guidance in (1.0, 2.0)
+            ]
+        assert seen[0].shape == latent.shape and not torch.allclose(*seen)
+        assert not torch.allclose(*drawn)
+        with pytest.raises(UniuggError) as caught:
+            denoiser(latent, 5, condition)
+        assert caught.value.code is ErrorCode.REQUEST_INVALID
 
     def test_loss_is_the_generators_and_trains_the_condition(self, denoiser):
         latent, condition = draw(2, *LATENT), draw(2, 16, WIDTH).requires_grad_()

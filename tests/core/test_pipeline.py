@@ -75,6 +75,10 @@ class TestImagine:
             {"vae__arch": "vit"},
             {"language__bidirectional_queries": True},
             {"encoder__kind": "croco"},
+            {"decoder__own_frames": True},
+            {"denoiser__preview": True},
+            {"language__points": True},
+            {"denoiser__preview": True, "vae__enabled": False, "language__points": True},
         ],
     )
     def test_every_variant_runs(self, changes):

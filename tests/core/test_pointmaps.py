@@ -18,7 +18,9 @@ from uniugg_core.pointmaps import (
     decode_points,
     encode_points,
     inverse_transform,
+    patch_points,
     project,
+    splat,
     transform_points,
     unproject,
 )
@@ -97,3 +99,52 @@ class TestGeometry:
         assert np.allclose(inverse_transform(torch.tensor(POSE)).numpy(), inverse_rigid(POSE))
         stack = torch.tensor(POSE).expand(2, 3, 4, 4)
         assert torch.allclose(inverse_transform(inverse_transform(stack)), stack)
+
+
+class TestSplat:
+    CAMERA = torch.tensor([[[32.0, 0.0, 7.5], [0.0, 32.0, 7.5], [0.0, 0.0, 1.0]]])
+
+    def wall(self, depth: float) -> torch.Tensor:
+        return unproject(torch.full((1, 16, 16), depth), self.CAMERA)
+
+    def test_a_camera_that_stayed_sees_what_was_there(self):
+        values = torch.rand(1, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+        points = self.wall(2.0)
+        seen = splat(points, values, self.CAMERA)
+        assert torch.allclose(seen[:, :3], values, atol=1e-6) and torch.allclose(seen[:, 4], torch.ones(1, 4, 4))
+        distances = points.norm(dim=-1).log().unflatten(2, (4, 4)).unflatten(1, (4, 4)).mean(dim=(2, 4))
+        assert torch.allclose(seen[:, 3], distances, atol=1e-6)
+
+    def test_a_camera_that_stepped_aside_sees_it_shifted(self):
+        """A wall two metres away moves by 32 px * 0.25 m / 2 m = one cell of four pixels."""
+        values = torch.arange(16.0).reshape(1, 1, 4, 4)
+        seen = splat(self.wall(2.0) - torch.tensor([0.25, 0.0, 0.0]), values, self.CAMERA)
+        assert torch.allclose(seen[0, 0, :, :3], values[0, 0, :, 1:])
+        assert not seen[0, :, :, 3].any()
+
+    def test_the_nearest_surface_hides_others(self):
+        depth = torch.full((1, 16, 16), 3.0)
+        depth[:, :, 8:] = 1.0  # the right half is nearer
+        values = (torch.arange(4.0) // 2).expand(1, 1, 4, 4).contiguous()  # 0 on the left, 1 on the right
+        points = unproject(depth, self.CAMERA)
+        points[..., 0] += torch.where(points[..., 2] == 1.0, -0.25, 0.0)  # and slides in front of the left one
+        seen = splat(points, values, self.CAMERA)
+        assert torch.allclose(seen[0, 0, :, :2], torch.ones(4, 2))
+        assert (seen[0, 1, :, :2] < 0.6).all()
+
+    def test_nothing_behind_or_beside_the_camera(self):
+        values = torch.ones(2, 1, 4, 4)
+        points = torch.cat([-self.wall(2.0), self.wall(2.0) + 50.0 * torch.tensor([1.0, 0.0, 0.0])])
+        assert not splat(points, values, self.CAMERA.expand(2, 3, 3)).any()
+        broken = torch.full((2, 16, 16, 3), torch.nan)
+        assert not splat(broken, values, self.CAMERA.expand(2, 3, 3)).any()
+
+
+def test_patch_points_are_the_mean_points_of_the_quarters_in_raster_order():
+    points = torch.rand(2, 8, 12, 3, generator=torch.Generator().manual_seed(0))
+    patches = patch_points(points, 4)
+    assert patches.shape == (2, 6, 12)
+    quarters = decode_points(patches[1, 5].reshape(3, 4).T)  # second row, third column
+    for number, (row, column) in enumerate(((4, 8), (4, 10), (6, 8), (6, 10))):
+        expected = points[1, row : row + 2, column : column + 2].mean(dim=(0, 1))
+        assert torch.allclose(quarters[number], expected, atol=1e-6)

@@ -10,7 +10,7 @@ from small_model import SMALL, features, model, rays
 
 from uniugg_core.config import preset
 from uniugg_core.models import uniugg
-from uniugg_core.models.uniugg import PARTS, UniUGG
+from uniugg_core.models.uniugg import PARTS, Seen, UniUGG
 from uniugg_core.tokenizer import SpatialTokenizer
 
 VARIANTS = {
@@ -80,7 +80,7 @@ def test_generation_loss(variant):
     reference, target = features(2), features(2, seed=5)
 
     def loss(seed: int) -> torch.Tensor:
-        made = built.generate(reference, target, rays(2), (4, 4), torch.Generator().manual_seed(seed))
+        made = built.generate(Seen(reference, (4, 4)), target, rays(2), torch.Generator().manual_seed(seed))
         assert made.to_features(made.estimate[:1]).shape == target[:1].shape and made.blind.shape == (2,)
         return made.loss
 
@@ -94,7 +94,7 @@ def test_generation_loss(variant):
 def test_dropping_every_condition_trains_the_null_condition_alone():
     built = model()
     generator = torch.Generator().manual_seed(0)
-    made = built.generate(features(2), features(2, seed=5), rays(2), (4, 4), generator, drop_condition=1.0)
+    made = built.generate(Seen(features(2), (4, 4)), features(2, seed=5), rays(2), generator, drop_condition=1.0)
     made.loss.backward()
     assert made.blind.all()
     assert built.language.null_condition.grad.abs().sum() > 0

@@ -131,8 +131,8 @@ class TestLikeThePipeline:
     def test_the_same_view_is_imagined(self, pipeline: UniUGGPipeline, batch: PairBatch) -> None:
         imaginer = Imaginer(pipeline.model, Sampling(steps=2))
         features, grid = imaginer.encode(batch)
-        made = imaginer.imagine(imaginer.condition(features, batch, grid), [5, 6], 1, grid)
-        points = imaginer.decode(features[:, 0], made, grid, batch)[1].points
+        made = imaginer.imagine(imaginer.told(features, batch, grid), [5, 6], 1, grid)
+        points = imaginer.there(features[:, 0], made, grid, batch).points
         size = pipeline.config.image_size
         for row, seed in enumerate((5, 6)):
             picture = batch.image[row, 0].permute(1, 2, 0).numpy()
@@ -173,7 +173,7 @@ class TestLikeThePipeline:
         posed = replace(plain, target_from_reference=pose)
         answerer = Answerer(pipeline.model, pipeline.tokenizer)
         with torch.inference_mode():
-            tokens = language.embed_features(features)
+            tokens = answerer._picture_tokens(features, grid, batch, False)
             without, row = answerer._rows([Asked(1, plain), Asked(1, posed)], tokens, grid, batch)
             prompt = question_prompt(pipeline.tokenizer, plain.text, with_queries=True, answer="left")
             rays = pipeline.model.raymap(batch.target_from_reference[1:2], batch.intrinsics[1:2, 0], grid)
@@ -192,8 +192,13 @@ class TestBlind:
         grid = imaginer.encode(batch)[1]
         assert not torch.allclose(one, two)
         assert answerer(one, grid, batch, asked, blind=True) == answerer(two, grid, other, asked, blind=True)
-        assert torch.equal(answerer._picture_tokens(one, True), answerer._picture_tokens(two, True))
-        assert not torch.allclose(answerer._picture_tokens(one, False), answerer._picture_tokens(one, True))
+        with torch.inference_mode():
+            (blind, again), seen = (
+                [answerer._picture_tokens(features, grid, batch, blind) for features in (one, two)]
+                for blind in (True, False)
+            )
+        assert torch.equal(blind, again)
+        assert not torch.allclose(*seen) and not torch.allclose(seen[0], blind)
 
     def test_a_stand_in_that_needs_its_eyes(self, pipeline: UniUGGPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
         class StandIn:

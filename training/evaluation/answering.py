@@ -73,7 +73,7 @@ class Answerer:
         """
         said = [""] * len(asked)
         with torch.inference_mode():
-            tokens = self._picture_tokens(features_B2ND, blind)
+            tokens = self._picture_tokens(features_B2ND, grid, batch, blind)
             # alike lengths together: less padding, and the short answers do not wait for the long ones
             order = sorted(range(len(asked)), key=lambda n: (len(asked[n].question.views), len(asked[n].question.text)))
             for start in range(0, len(order), _AT_ONCE):
@@ -84,10 +84,12 @@ class Answerer:
                     said[number] = "".join(stream.push(token) for token in ids)
         return said
 
-    def _picture_tokens(self, features_B2ND: Tensor, blind: bool) -> Tensor:
+    def _picture_tokens(self, features_B2ND: Tensor, grid: tuple[int, int], batch: PairBatch, blind: bool) -> Tensor:
         if blind:
             features_B2ND = self.model.vae.feature_mean.to(features_B2ND).expand_as(features_B2ND)
-        return self.model.language.embed_features(features_B2ND)
+        matrices = batch.intrinsics.to(features_B2ND.device)
+        seen = self.model.see(features_B2ND.flatten(0, 1), grid, matrices.flatten(0, 1))
+        return self.model.tokens(seen).unflatten(0, features_B2ND.shape[:2])
 
     def _rows(
         self, asked: Sequence[Asked], tokens_B2NW: Tensor, grid: tuple[int, int], batch: PairBatch

@@ -6,7 +6,7 @@ Shape letters: B pairs, 2 views, N tokens, D feature width, H W pixels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,14 +14,12 @@ from torch import Tensor
 from uniugg_core.models.decoder import ViewOutput
 from uniugg_core.models.denoiser import Denoiser
 from uniugg_core.models.uniugg import UniUGG
-from uniugg_core.pointmaps import on_rays
 from uniugg_core.requests import sample_seed
 
 from ..data.views import PairBatch
+from ..supervision import second_view
 
-__all__ = ["Imaginer", "Sampling"]
-
-Views = tuple[ViewOutput, ViewOutput]
+__all__ = ["Imaginer", "Sampling", "Told"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +29,14 @@ class Sampling:
     steps: int | None = None
     scheduler: str | None = None
     guidance: float | None = None
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the denoiser is told: `condition` (B, Q, E) and `preview` (B, C + 2, Lh, Lw), None without one."""
+
+    condition: Tensor
+    preview: Tensor | None
 
 
 class Imaginer:
@@ -65,25 +71,29 @@ class Imaginer:
         return self.model.raymap(poses, matrices, grid, own).float().to(self.model.device)
 
     @torch.inference_mode()
-    def condition(self, features_B2ND: Tensor, batch: PairBatch, grid: tuple[int, int]) -> Tensor:
-        """What the language model tells the denoiser about the target views, (B, Q, E)."""
-        return self.model.language.condition(features_B2ND[:, 0], self.rays(batch, grid))
+    def told(self, features_B2ND: Tensor, batch: PairBatch, grid: tuple[int, int]) -> Told:
+        """What the denoiser is told about the target views."""
+        model = self.model
+        seen = model.see(features_B2ND[:, 0], grid, batch.intrinsics[:, 0].to(model.device))
+        pose, matrix = batch.target_from_reference.to(model.device), batch.intrinsics[:, 1].to(model.device)
+        return Told(model.condition(seen, self.rays(batch, grid)), model.preview(seen, pose, matrix))
 
     @torch.inference_mode()
-    def imagine(self, condition: Tensor, seeds: Sequence[int], sample: int, grid: tuple[int, int]) -> Tensor:
+    def imagine(self, told: Told, seeds: Sequence[int], sample: int, grid: tuple[int, int]) -> Tensor:
         """Features (B, N, D) of the target views; the same as the pipeline's for the same seed and sample number."""
         model, denoiser = self.model, self.model.denoiser
         if not isinstance(denoiser, Denoiser):
-            return model.vae.destandardise(denoiser(condition)).to(model.dtype)
+            return model.vae.destandardise(denoiser(told.condition)).to(model.dtype)
         up = model.vae.config.up if model.config.vae.enabled else 1
         latent = denoiser.sample(
-            condition,
-            model.language.null(condition),
+            told.condition,
+            model.language.null(told.condition),
             [torch.Generator().manual_seed(sample_seed(seed, sample)) for seed in seeds],
             steps=self.sampling.steps,
             scheduler=self.sampling.scheduler,
             guidance=self.sampling.guidance,
             grid=(grid[0] * up, grid[1] * up),
+            preview=told.preview,
         )
         return model.vae.decode(model.vae.unscaled(latent)).to(model.dtype)
 
@@ -94,9 +104,11 @@ class Imaginer:
         return vae.decode(vae.encode(target_BND, grid).mean).to(self.model.dtype)
 
     @torch.inference_mode()
-    def decode(self, reference_BND: Tensor, target_BND: Tensor, grid: tuple[int, int], batch: PairBatch) -> Views:
-        """Points, confidence and colours of both views, in the reference camera's frame."""
-        matrix = batch.intrinsics[:, 0].to(reference_BND.device)
-        one, other = self.model.spatial(reference_BND, target_BND, grid, matrix=matrix, with_descriptors=False)
-        pose, theirs = batch.target_from_reference.to(matrix), batch.intrinsics[:, 1].to(matrix)
-        return one, replace(other, points=on_rays(other.points, pose, theirs))
+    def here(self, reference_BND: Tensor, grid: tuple[int, int], batch: PairBatch) -> ViewOutput:
+        """The reference views, each alone, in their cameras' frames."""
+        return self.model.spatial.first(reference_BND, reference_BND, grid, batch.intrinsics[:, 0].to(reference_BND))
+
+    @torch.inference_mode()
+    def there(self, reference_BND: Tensor, target_BND: Tensor, grid: tuple[int, int], batch: PairBatch) -> ViewOutput:
+        """The target views, in the reference cameras' frames."""
+        return second_view(self.model.spatial, reference_BND, target_BND, grid, batch.to(reference_BND.device))

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from uniugg_core.models.decoder import ViewOutput
 from uniugg_core.models.uniugg import UniUGG
 from uniugg_core.pipeline import UniUGGPipeline
 from uniugg_core.pointmaps import transform_points
@@ -28,7 +29,7 @@ from ..data.views import PairBatch, ViewPair
 from .answering import Answerer, Asked
 from .baselines import filled_depth, lifted, moved_depth
 from .geometry import MethodRecord, SceneTruth, measure, recovered_pose, relative_errors, scene_truths
-from .imagining import Imaginer, Sampling, Views
+from .imagining import Imaginer, Sampling
 from .pooled import ANGLES, BASELINES, OURS, SceneRecord, by_motion, part_figures, pose_figures, reference_figures
 from .uncertainty import relative_spread, risk_coverage
 from .understanding import Scored, understanding_figures
@@ -167,13 +168,13 @@ class _Runner:
         """Every pair's case."""
         batch = PairBatch.collate(pairs)
         truths = scene_truths(batch)
-        views = self._views(batch)
+        observed, views = self._views(batch)
         motions, matrices = batch.target_from_reference.cpu(), batch.intrinsics[:, 1].cpu().numpy()
         moved = {
-            name: [transform_points(motions, out[1].points.cpu().float()).numpy() for out in outs]
+            name: [transform_points(motions, out.points.cpu().float()).numpy() for out in outs]
             for name, outs in views.items()
         }
-        here = views[OURS][0][0].points.cpu().float().numpy()
+        here = observed.points.cpu().float().numpy()
         true_here = batch.points()[:, 0].cpu().numpy()
         for row, (pair, truth) in enumerate(zip(pairs, truths)):
             clouds = {name: (points[0][row], np.ones_like(truth.valid)) for name, points in moved.items()}
@@ -190,7 +191,7 @@ class _Runner:
             if len(moved[OURS]) > 1:
                 pick = truth.pick
                 spread = relative_spread(np.stack([points[row][pick] for points in moved[OURS]]))
-            ours = views[OURS][0][1]
+            ours = views[OURS][0]
             sharp = (1 / ours.confidence[row].float()).cpu().numpy()[truth.pick]
             poses = {
                 name: recovered_pose(clouds[name][0], matrices[row])
@@ -210,28 +211,27 @@ class _Runner:
     def _measure(self, cloud: Cloud, truth: SceneTruth) -> MethodRecord:
         return measure(*cloud, truth, clouds=self.settings.clouds)
 
-    def _views(self, batch: PairBatch) -> dict[str, list[Views]]:
-        """The decoder's outputs of each way to get the target's features; ours may have several samples."""
+    def _views(self, batch: PairBatch) -> tuple[ViewOutput, dict[str, list[ViewOutput]]]:
+        """The reference views, and the target views for each way to get their features; ours may be several samples."""
         own, imaginer = self.settings, self.imaginer
         features, grid = self._features(batch)
         reference, target = features[:, 0], features[:, 1]
-        condition = imaginer.condition(features, batch, grid)
+        told = imaginer.told(features, batch, grid)
         seeds = [own.seed * 1_000_003 + int(index) for index in batch.index]
         count = own.samples if own.samples > 1 and int(batch.index[0]) < own.spread_scenes else 1
         views = {
             OURS: [
-                imaginer.decode(reference, imaginer.imagine(condition, seeds, sample, grid), grid, batch)
+                imaginer.there(reference, imaginer.imagine(told, seeds, sample, grid), grid, batch)
                 for sample in range(count)
             ],
-            "oracle": [imaginer.decode(reference, target, grid, batch)],
-            "oracle_vae": [imaginer.decode(reference, imaginer.reconstructed(target, grid), grid, batch)],
+            "oracle": [imaginer.there(reference, target, grid, batch)],
+            "oracle_vae": [imaginer.there(reference, imaginer.reconstructed(target, grid), grid, batch)],
         }
         if self.rival is not None:
             theirs, their_grid = self.rival.encode(batch)
-            told = self.rival.condition(theirs, batch, their_grid)
-            made = self.rival.imagine(told, seeds, 0, their_grid)
-            views["regression"] = [self.rival.decode(theirs[:, 0], made, their_grid, batch)]
-        return views
+            made = self.rival.imagine(self.rival.told(theirs, batch, their_grid), seeds, 0, their_grid)
+            views["regression"] = [self.rival.there(theirs[:, 0], made, their_grid, batch)]
+        return imaginer.here(reference, grid, batch), views
 
     def _features(self, batch: PairBatch) -> tuple[Tensor, tuple[int, int]]:
         """Both pictures' features; remembered for the questions about the same pairs."""

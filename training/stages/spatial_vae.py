@@ -22,7 +22,7 @@ from ..data.views import PairBatch
 from ..pictures import pair_sheet
 from ..sources import open_source
 from ..stream import Batch, Source
-from ..supervision import SpatialWeights, point_errors, spatial_loss, swapped_where
+from ..supervision import SpatialWeights, point_errors, second_view, spatial_loss, swapped_where
 from .base import Fetch, Stage, freeze
 from .vision import Vision, freeze_unread, load_lpips, to_unit
 
@@ -87,8 +87,8 @@ class VAEStage(Stage):
         second = features_B2ND[:, 1]
         posterior = vae.encode(second, grid)
         rebuilt = vae.decode(posterior.mean)
-        figures = point_errors(self._decode(features_B2ND[:, 0], rebuilt, grid, truth), truth)
-        oracle = point_errors(self._decode(features_B2ND[:, 0], second, grid, truth), truth)
+        figures = point_errors(self._shown(features_B2ND[:, 0], rebuilt, grid, truth), truth)
+        oracle = point_errors(self._shown(features_B2ND[:, 0], second, grid, truth), truth)
         return {
             **figures,
             **{f"real_{name}": value for name, value in oracle.items()},
@@ -103,7 +103,14 @@ class VAEStage(Stage):
         images = to_unit(truth.image)
         features, grid = self._features(images, truth.intrinsics)
         rebuilt = self.model.vae.decode(self.model.vae.encode(features[:, 1], grid).mean)
-        return {"pairs": pair_sheet(images, self._decode(features[:, 0], rebuilt, grid, truth), truth)}
+        return {"pairs": pair_sheet(images, self._shown(features[:, 0], rebuilt, grid, truth), truth)}
+
+    def _shown(
+        self, reference: Tensor, second: Tensor, grid: tuple[int, int], truth: PairBatch
+    ) -> tuple[ViewOutput, ViewOutput]:
+        """Both views as an imagination shows them: the second one's pose is known."""
+        here = self.model.spatial.first(reference, reference, grid, truth.intrinsics[:, 0])
+        return here, second_view(self.model.spatial, reference, second, grid, truth)
 
     def _decode(
         self, reference: Tensor, second: Tensor, grid: tuple[int, int], truth: PairBatch

@@ -20,17 +20,16 @@ from uniugg_core.errors import ErrorCode, UniuggError
 from uniugg_core.folder import save_folder
 from uniugg_core.models.decoder import ViewOutput
 from uniugg_core.models.denoiser import Denoiser
-from uniugg_core.models.uniugg import UniUGG
+from uniugg_core.models.uniugg import Seen, UniUGG
 from uniugg_core.prompts import Prompt, question_prompt
 from uniugg_core.tokenizer import SpatialTokenizer
 
 from ..config import TrainConfig
 from ..data.views import PairBatch
-from ..losses.geometry import pointmap_loss
 from ..pictures import pair_sheet
 from ..sources import open_source
 from ..stream import Batch, Source
-from ..supervision import point_errors, swapped_where
+from ..supervision import point_errors, second_view, second_view_loss, swapped_where
 from .base import Stage, freeze
 from .vision import to_unit
 
@@ -41,18 +40,25 @@ _SAMPLER = "dpm++"  # few steps suffice for validation
 
 
 def imagine_features(
-    model: UniUGG, reference: Tensor, raymap: Tensor, seeds: range | list[int], *, steps: int | None = None
+    model: UniUGG,
+    seen: Seen,
+    raymap: Tensor,
+    seeds: range | list[int],
+    *,
+    preview: Tensor | None = None,
+    steps: int | None = None,
 ) -> Tensor:
     """Features (B, N, D) of the views that rays (B, h, w, 6) ask for, as the pipeline makes them.
 
     Args:
         model: whole model.
-        reference: (B, N, D).
+        seen: the reference pictures.
         raymap: of the target views.
         seeds: one a view.
+        preview: from ``model.preview``.
         steps: denoising steps; None: the model's default.
     """
-    condition = model.language.condition(reference, raymap)
+    condition = model.condition(seen, raymap)
     if not isinstance(model.denoiser, Denoiser):
         return model.vae.destandardise(model.denoiser(condition))
     latent = model.denoiser.sample(
@@ -61,6 +67,7 @@ def imagine_features(
         [torch.Generator().manual_seed(seed) for seed in seeds],
         steps=steps or model.config.generation.steps,
         scheduler=_SAMPLER,
+        preview=preview,
     )
     return model.vae.decode(model.vae.unscaled(latent))
 
@@ -134,36 +141,33 @@ class UnifiedStage(Stage):
         if self.training:
             truth = swapped_where((torch.rand(len(truth), generator=generator) < 0.5).to(truth.image.device), truth)
         features_B2ND, grid = self._features(truth)
+        seen, preview = self._told(truth, features_B2ND, grid)
         raymap = self._rays(truth, grid)
-        reference_BND, target_BND = features_B2ND[:, 0], features_B2ND[:, 1]
-        made = model.generate(reference_BND, target_BND, raymap, grid, generator, drop_condition=own.drop_condition)
+        made = model.generate(
+            seen, features_B2ND[:, 1], raymap, generator, preview=preview, drop_condition=own.drop_condition
+        )
         loss, parts = made.loss, {"generation": made.loss}
         rows = math.ceil(own.spatial_share * len(truth)) if own.spatial_weight and self.training else 0
         if rows:
-            outputs = model.spatial(
-                reference_BND[:rows],
-                made.to_features(made.estimate[:rows]),
-                grid,
-                matrix=truth.intrinsics[:rows, 0],
-                with_descriptors=False,
-            )
             shown = PairBatch.from_dict({name: tensor[:rows] for name, tensor in truth.to_dict().items()})
-            parts["points"] = self._second_view(outputs[1], shown, ~made.blind[:rows])
+            view = second_view(model.spatial, seen.features[:rows], made.to_features(made.estimate[:rows]), grid, shown)
+            counted_B = ~made.blind[:rows].to(shown.depth.device)
+            parts["points"] = second_view_loss(view, shown, counted_B)
             loss = loss + own.spatial_weight * parts["points"]
         return {"loss": own.generation_weight * loss, **parts}
 
-    @staticmethod
-    def _second_view(view: ViewOutput, truth: PairBatch, counted_B: Tensor) -> Tensor:
-        """Stage 1's pointmap loss of the imagined view alone, on the rows that count."""
-        valid = truth.valid[:, 1:] & counted_B.to(truth.depth.device)[:, None, None, None]
-        points = truth.points_in_reference()[:, 1:]
-        return pointmap_loss(view.points[:, None], view.confidence[:, None], points, valid).loss
+    def _imagined(self, truth: PairBatch) -> tuple[ViewOutput, ViewOutput]:
+        model, (features_B2ND, grid) = self.model, self._features(truth)
+        seen, preview = self._told(truth, features_B2ND, grid)
+        target = imagine_features(model, seen, self._rays(truth, grid), truth.index.tolist(), preview=preview)
+        here = model.spatial.first(seen.features, seen.features, grid, truth.intrinsics[:, 0])
+        return here, second_view(model.spatial, seen.features, target, grid, truth)
 
-    def _imagined(self, truth: PairBatch) -> tuple:
-        features_B2ND, grid = self._features(truth)
-        target = imagine_features(self.model, features_B2ND[:, 0], self._rays(truth, grid), truth.index.tolist())
-        matrix = truth.intrinsics[:, 0]
-        return self.model.spatial(features_B2ND[:, 0], target, grid, matrix=matrix, with_descriptors=False)
+    @torch.no_grad()
+    def _told(self, truth: PairBatch, features_B2ND: Tensor, grid: tuple[int, int]) -> tuple[Seen, Tensor | None]:
+        """The reference pictures, and what the target views would show of them."""
+        seen = self.model.see(features_B2ND[:, 0], grid, truth.intrinsics[:, 0])
+        return seen, self.model.preview(seen, truth.target_from_reference, truth.intrinsics[:, 1])
 
     def _rays(self, truth: PairBatch, grid: tuple[int, int]) -> Tensor:
         return self.model.raymap(truth.target_from_reference, truth.intrinsics[:, 1], grid, truth.intrinsics[:, 0])
@@ -179,7 +183,9 @@ class UnifiedStage(Stage):
         """Cross-entropy of the answers' tokens, and the share of answers whose every token is the likeliest."""
         language, truth, questions = self.model.language, PairBatch.from_dict(batch), batch["questions"]
         features_B2ND, grid = self._features(truth)
-        tokens_B2NW = language.embed_features(features_B2ND)
+        with torch.no_grad():
+            seen = self.model.see(features_B2ND.flatten(0, 1), grid, truth.intrinsics.flatten(0, 1))
+        tokens_B2NW = self.model.tokens(seen).unflatten(0, features_B2ND.shape[:2])
         queries: list[list[Tensor | None]] = [[None] * len(together) for together in questions]
         posed = [
             (row, place)

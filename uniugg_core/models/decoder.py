@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..config import DecoderConfig
 from ..errors import ErrorCode, UniuggError
-from ..pointmaps import canonical_map, confidence, decode_points
+from ..pointmaps import canonical_map, confidence, decode_points, inverse_transform, on_rays, transform_points
 from ..precision import full_precision
 from .heads import ViewHead
 from .layers import NORM_EPS, Attention, CrossAttention, Mlp, Rope, Rope2d
@@ -149,11 +149,48 @@ class SpatialDecoder(nn.Module):
         layers_a, layers_b = self.tokens(reference, target, grid)
         one = _finish(*self.head_a(layers_a, grid, with_descriptors=with_descriptors))
         other = _finish(*self.head_b(layers_b, grid, with_descriptors=with_descriptors))
+        return self._calibrated(one, matrix, grid), self._calibrated(other, matrix, grid)
+
+    def first(self, features: Tensor, other: Tensor, grid: tuple[int, int], matrix: Tensor | None = None) -> ViewOutput:
+        """View r of :meth:`forward` alone, without descriptors; every picture's own points, if `other` is itself."""
+        self._check(features, other, grid)
+        layers, _ = self.tokens(features, other, grid)
+        return self._calibrated(_finish(*self.head_a(layers, grid, with_descriptors=False)), matrix, grid)
+
+    def posed(
+        self,
+        reference: Tensor,
+        target: Tensor,
+        grid: tuple[int, int],
+        *,
+        target_from_reference: Tensor,
+        matrix: Tensor,
+        target_matrix: Tensor,
+    ) -> ViewOutput:
+        """The target view's points where its camera's pose is known: on its pixels' rays, in the reference's frame.
+
+        Args:
+            reference: (B, h w, D) features of view r.
+            target: (B, h w, D) features of view v.
+            grid: (h, w).
+            target_from_reference: (B, 4, 4), the pose.
+            matrix: (B, 3, 3) calibration of view r in pixels.
+            target_matrix: (B, 3, 3) of view v.
+        """
+        pose = target_from_reference.float()
+        if not self.config.own_frames:
+            view = self(reference, target, grid, matrix=matrix, with_descriptors=False)[1]
+            return replace(view, points=on_rays(view.points, pose, target_matrix))
+        view = self.first(target, reference, grid, target_matrix)
+        there = on_rays(view.points, torch.eye(4, device=pose.device).expand_as(pose), target_matrix)
+        return replace(view, points=transform_points(inverse_transform(pose), there))
+
+    def _calibrated(self, view: ViewOutput, matrix: Tensor | None, grid: tuple[int, int]) -> ViewOutput:
+        """The view with points as the calibrated camera sees them, not the canonical one."""
         if matrix is None or not self.config.canonical_fov:
-            return one, other
+            return view
         size = (grid[0] * self.patch, grid[1] * self.patch)
-        back = torch.linalg.inv(canonical_map(matrix.float(), size, self.config.canonical_fov))
-        return _mapped(one, back), _mapped(other, back)
+        return _mapped(view, torch.linalg.inv(canonical_map(matrix.float(), size, self.config.canonical_fov)))
 
     def tokens(self, reference: Tensor, target: Tensor, grid: tuple[int, int]) -> tuple[list[Tensor], list[Tensor]]:
         """What the heads read: per view [projector output (B, N, D), block 1, ..., normalised last block (B, N, E)]."""

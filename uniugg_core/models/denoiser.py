@@ -2,7 +2,8 @@
 
 The network is diffusers' ``UNet2DConditionModel`` in SD-1.5's shape at any width; the samplers are diffusers' too. The
 condition acts by cross-attention. There is one query per target patch, so a small model may also get it laid out beside
-the latent (``condition_channels``), which spares it learning which query belongs where. The
+the latent (``condition_channels``), which spares it learning which query belongs where, and a ``preview`` of the
+target: the reference's latent, moved to where its points would be seen (:func:`~uniugg_core.pointmaps.splat`). The
 ``regress`` kind is the paper's ablation without diffusion: an MLP from the condition straight to standardised features.
 
 Shape letters: B batch, Q queries (one per target patch), E condition width, C latent channels, Lh Lw latent grid, D
@@ -93,7 +94,7 @@ class Denoiser(nn.Module):
         crossed = config.cross_attention
         self.unet = UNet2DConditionModel(
             sample_size=latent_shape[1],
-            in_channels=latent_shape[0] + config.condition_channels,
+            in_channels=latent_shape[0] + config.condition_channels + (latent_shape[0] + 2) * config.preview,
             out_channels=latent_shape[0],
             down_block_types=tuple("CrossAttnDownBlock2D" if cross else "DownBlock2D" for cross in crossed),
             up_block_types=tuple("CrossAttnUpBlock2D" if cross else "UpBlock2D" for cross in reversed(crossed)),
@@ -106,15 +107,25 @@ class Denoiser(nn.Module):
         self.layout = nn.Linear(condition_width, config.condition_channels) if config.condition_channels else None
         self._training_schedule: Any = None
 
-    def forward(self, noised: Tensor, timestep: Tensor | int, condition: Tensor) -> Tensor:
+    def forward(
+        self, noised: Tensor, timestep: Tensor | int, condition: Tensor, preview: Tensor | None = None
+    ) -> Tensor:
         """The U-Net's prediction (B, C, Lh, Lw) for a noised scaled latent.
 
         Args:
             noised: (B, C, Lh, Lw).
             timestep: training steps (B,) or one for all, 0 to ``train_steps - 1``.
             condition: (B, Q, E).
+            preview: (B, C + 2, Lh, Lw), for denoisers that start from one.
+
+        Raises:
+            UniuggError: REQUEST_INVALID if it starts from a preview and there is none.
         """
         noised, condition = noised.to(self.unet.dtype), condition.to(self.unet.dtype)
+        if self.config.preview:
+            if preview is None:
+                raise UniuggError(ErrorCode.REQUEST_INVALID, "this denoiser starts from a preview of the target view")
+            noised = torch.cat([noised, preview.to(noised)], dim=1)
         if self.layout is not None:
             noised = torch.cat([noised, self._laid_out(condition, noised)], dim=1)
         return self.unet(noised, timestep, encoder_hidden_states=condition).sample
@@ -137,20 +148,23 @@ class Denoiser(nn.Module):
             self._training_schedule = make_scheduler(self.config, "ddpm")
         return self._training_schedule.add_noise(latent, noise, timestep)
 
-    def denoise(self, latent: Tensor, condition: Tensor, generator: torch.Generator) -> Denoised:
+    def denoise(
+        self, latent: Tensor, condition: Tensor, generator: torch.Generator, preview: Tensor | None = None
+    ) -> Denoised:
         """Noises clean latents to uniform random steps and takes the noise out again (UniUGG's L_gen).
 
         Args:
             latent: (B, C, Lh, Lw), scaled, clean.
             condition: (B, Q, E).
             generator: draws steps and noise on its own device.
+            preview: as for :meth:`forward`.
         """
         batch = latent.shape[0]
         steps = torch.randint(self.config.train_steps, (batch,), generator=generator, device=generator.device)
         noise = torch.randn(latent.shape, generator=generator, device=generator.device).to(latent)
         steps = steps.to(latent.device)
         noised = self.add_noise(latent, noise, steps)
-        predicted = self(noised, steps, condition).float()
+        predicted = self(noised, steps, condition, preview).float()
         signal_B = self._training_schedule.alphas_cumprod.to(latent.device)[steps]
         if self.config.prediction == "sample":
             return Denoised(torch.nn.functional.mse_loss(predicted, latent.float()), predicted, signal_B)
@@ -168,6 +182,7 @@ class Denoiser(nn.Module):
         scheduler: str,
         guidance: float = 1.0,
         grid: tuple[int, int] | None = None,
+        preview: Tensor | None = None,
         on_step: Callable[[int], None] | None = None,
     ) -> Tensor:
         """Scaled latents (B, C, Lh, Lw) in float32 from noise.
@@ -181,6 +196,7 @@ class Denoiser(nn.Module):
             scheduler: one of :data:`SCHEDULERS`.
             guidance: classifier-free guidance scale; 1 is off and costs one network pass a step instead of two.
             grid: (Lh, Lw); None: of the square crop.
+            preview: as for :meth:`forward`; guidance does not touch it.
             on_step: called with 1, 2, ... before each step; may raise to stop.
         """
         sampler = make_scheduler(self.config, scheduler)
@@ -191,13 +207,15 @@ class Denoiser(nn.Module):
         latent = torch.stack(start).to(condition.device, torch.float32) * sampler.init_noise_sigma
         guided = guidance != 1.0
         both = torch.cat([condition, null_condition]) if guided else condition
+        if guided and preview is not None:
+            preview = torch.cat([preview, preview])
         extra = {"generator": list(generators)} if scheduler == "ddpm" else {}
         for number, timestep in enumerate(sampler.timesteps, start=1):
             if on_step is not None:
                 on_step(number)
             noised = sampler.scale_model_input(latent, timestep)
             # The U-Net may run in half precision; the sampler's sums stay in float32.
-            predicted = self(torch.cat([noised, noised]) if guided else noised, timestep, both).float()
+            predicted = self(torch.cat([noised, noised]) if guided else noised, timestep, both, preview).float()
             if guided:
                 with_condition, without = predicted.chunk(2)
                 predicted = without + guidance * (with_condition - without)

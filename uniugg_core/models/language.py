@@ -1,6 +1,7 @@
 """Language model: reads pictures and transform queries, speaks answers, and conditions the denoiser (UniUGG, stage 3).
 
-1. A two-layer projector brings the encoder's features to the model's width: one token a patch.
+1. A two-layer projector brings the encoder's features to the model's width: one token a patch. A second one may add
+   where the spatial decoder sees the patch in space (the idea of LLaVA-3D, ICCV 2025).
 2. A two-layer MLP brings each target ray to a transform query, marked by one learned "view query" vector.
 3. For generation the states after the final norm at the query positions, normalised and projected, are the condition C.
 4. For answers the model continues the chat prompt token by token.
@@ -32,6 +33,7 @@ __all__ = ["IGNORED", "Language", "Lessons", "Prefix", "build_qwen"]
 IGNORED = -100  # label of tokens that the loss leaves out
 _PADDING = -1  # segment of places that only fill a batch
 _RAY = 6  # numbers of a Plücker ray
+_PATCH_POINTS = 12  # numbers of pointmaps.patch_points
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,11 @@ class Language(nn.Module):
         width = config.width
         self.qwen = build_qwen(config)
         self.projector = nn.Sequential(nn.Linear(feature_width, width), nn.GELU(), nn.Linear(width, width))
+        self.points = (
+            nn.Sequential(nn.Linear(_PATCH_POINTS, width), nn.GELU(), nn.Linear(width, width))
+            if config.points
+            else None
+        )
         self.query = nn.Sequential(nn.Linear(_RAY, width), nn.GELU(), nn.Linear(width, width))
         self.view_query = nn.Parameter(torch.randn(width) * 0.02)
         self.condition_projector = (
@@ -159,9 +166,22 @@ class Language(nn.Module):
         """Token numbers to (T, W)."""
         return self.qwen.model.embed_tokens(torch.tensor(ids, dtype=torch.long, device=self.device))
 
-    def embed_features(self, features: Tensor) -> Tensor:
-        """Encoder features (..., N, D), real or generated, to picture tokens (..., N, W)."""
-        return self.projector(features.to(self.dtype))
+    def embed_features(self, features: Tensor, points: Tensor | None = None) -> Tensor:
+        """Encoder features (..., N, D), real or generated, to picture tokens (..., N, W).
+
+        Args:
+            features: of any number of pictures.
+            points: (..., N, 12), their patches' :func:`~uniugg_core.pointmaps.patch_points`; for models that read them.
+
+        Raises:
+            UniuggError: REQUEST_INVALID if the model reads points and none are given.
+        """
+        tokens = self.projector(features.to(self.dtype))
+        if self.points is None:
+            return tokens
+        if points is None:
+            raise UniuggError(ErrorCode.REQUEST_INVALID, "this language model reads the points of a picture as well")
+        return tokens + self.points(points.to(self.dtype))
 
     def embed_rays(self, raymap: Tensor) -> Tensor:
         """Plücker rays (B, gh, gw, 6) of the target view to transform queries (B, gh gw, W)."""
@@ -206,19 +226,20 @@ class Language(nn.Module):
 
     # Condition
 
-    def condition(self, features: Tensor, raymap: Tensor) -> Tensor:
+    def condition(self, features: Tensor, raymap: Tensor, points: Tensor | None = None) -> Tensor:
         """The condition of the target view, in one pass (the form for training).
 
         Args:
             features: (B, N, D) of the reference view.
             raymap: (B, gh, gw, 6) of the target view in the reference camera's frame.
+            points: (B, N, 12) of the reference view, as for :meth:`embed_features`.
 
         Returns:
             (B, Q, E), or (B, Q, W) without a condition projector. Causal attention lets a query see the picture and
             the queries before it; with ``bidirectional_queries`` it sees all queries. What a prompt has after the
             queries cannot reach them either way, so it is left out.
         """
-        before = self._condition_prefix(features)
+        before = self._condition_prefix(features, points)
         queries = self.embed_rays(raymap)
         embeddings = torch.cat([before, queries], dim=1)
         mask = None
@@ -230,9 +251,9 @@ class Language(nn.Module):
         states = self.qwen.model(inputs_embeds=embeddings, attention_mask=mask, use_cache=False).last_hidden_state
         return self.condition_projector(states[:, before.shape[1] :])
 
-    def prefix(self, features: Tensor) -> Prefix:
+    def prefix(self, features: Tensor, points: Tensor | None = None) -> Prefix:
         """Runs the reference picture (1, N, D) alone and keeps its attention cache for :meth:`condition_after`."""
-        before = self._condition_prefix(features)
+        before = self._condition_prefix(features, points)
         output = self.qwen.model(inputs_embeds=before, use_cache=True)
         return Prefix(output.past_key_values, before.shape[1])
 
@@ -259,11 +280,11 @@ class Language(nn.Module):
             raise UniuggError(ErrorCode.REQUEST_INVALID, "a model without diffusion has no guidance")
         return self.null_condition.to(condition.dtype).expand_as(condition)
 
-    def _condition_prefix(self, features: Tensor) -> Tensor:
+    def _condition_prefix(self, features: Tensor, points: Tensor | None) -> Tensor:
         if self._prefix is None:
             raise UniuggError(ErrorCode.CHECKPOINT_MISSING, "the language model has no tokenizer; call bind() first")
         batch = features.shape[0]
-        pictures = self.embed_features(features)
+        pictures = self.embed_features(features, points)
         parts = [
             pictures if isinstance(piece, ImageSlot) else self.embed_tokens(piece).expand(batch, -1, -1)
             for piece in self._prefix.pieces

@@ -16,21 +16,37 @@ from torch import Tensor, nn
 
 from ..cameras.rays import plucker_raymap
 from ..config import ModelConfig
-from ..pointmaps import canonical_map
+from ..pointmaps import canonical_map, patch_points, splat, transform_points
 from ..tokenizer import SpatialTokenizer
-from .decoder import SpatialDecoder
+from .decoder import SpatialDecoder, ViewOutput
 from .denoiser import Denoiser, build_denoiser
 from .encoder import EncoderOutput, build_encoder
 from .initial import fill
-from .language import Language
+from .language import Language, Prefix
 from .vae import SpatialVAE
 
-__all__ = ["PARTS", "Generated", "UniUGG"]
+__all__ = ["PARTS", "Generated", "Seen", "UniUGG"]
 
 PARTS = ("encoder", "spatial", "vae", "language", "denoiser")
 """Prefixes of the parameter names, in the order data flows."""
 
 CHEAP_ABOVE = 1_000_000_000  # parameters; ordinary initialisation of more takes minutes and double the memory
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the model makes of pictures before anything is asked about them.
+
+    Attributes:
+        features: (B, N, D).
+        grid: (h, w) of the N tokens.
+        view: what the spatial decoder sees in each picture alone, in its own camera's frame; None where no part of the
+            model reads it.
+    """
+
+    features: Tensor
+    grid: tuple[int, int]
+    view: ViewOutput | None = None
 
 
 @dataclass(frozen=True)
@@ -150,6 +166,45 @@ class UniUGG(nn.Module):
         """
         return self.encoder(self.encoder.normalise(image01).to(self.dtype), matrix=matrix)
 
+    def see(self, features: Tensor, grid: tuple[int, int], matrix: Tensor) -> Seen:
+        """Pictures by their features (B, N, D), real or imagined, and calibrations (B, 3, 3)."""
+        if not (self.config.language.points or self._previews):
+            return Seen(features, grid)
+        features = features.to(self.dtype)
+        return Seen(features, grid, self.spatial.first(features, features, grid, matrix.to(features.device)))
+
+    def tokens(self, seen: Seen) -> Tensor:
+        """Picture tokens (B, N, W) for the language model."""
+        return self.language.embed_features(seen.features, self._patches(seen))
+
+    def condition(self, seen: Seen, raymap: Tensor) -> Tensor:
+        """The language model's condition (B, Q, E) of the views that rays (B, h, w, 6) ask for."""
+        return self.language.condition(seen.features, raymap, self._patches(seen))
+
+    def prefix(self, seen: Seen) -> Prefix:
+        """What all conditions of one picture begin with, for ``language.condition_after``."""
+        return self.language.prefix(seen.features, self._patches(seen))
+
+    def preview(self, seen: Seen, target_from_reference: Tensor, matrix: Tensor) -> Tensor | None:
+        """Where the target camera would see the pictures' latents: (B, C + 2, Lh, Lw), or None if nothing reads it.
+
+        Args:
+            seen: the reference pictures.
+            target_from_reference: (B, 4, 4).
+            matrix: (B, 3, 3) of the target cameras.
+        """
+        if not self._previews:
+            return None
+        latent = self.vae.scaled(self.vae.encode(seen.features, seen.grid).mean.float())
+        return splat(transform_points(target_from_reference.float(), seen.view.points), latent, matrix.float())
+
+    @property
+    def _previews(self) -> bool:
+        return self.config.denoiser.kind == "unet" and self.config.denoiser.preview
+
+    def _patches(self, seen: Seen) -> Tensor | None:
+        return patch_points(seen.view.points, self.config.encoder.patch) if self.config.language.points else None
+
     def raymap(
         self,
         target_from_reference: Tensor,
@@ -179,34 +234,35 @@ class UniUGG(nn.Module):
 
     def generate(
         self,
-        reference: Tensor,
+        seen: Seen,
         target: Tensor,
         raymap: Tensor,
-        grid: tuple[int, int],
         generator: torch.Generator,
         *,
+        preview: Tensor | None = None,
         drop_condition: float = 0.1,
     ) -> Generated:
         """A training step of generation: L_gen of UniUGG on the target's latent, or the regressor's error.
 
         Args:
-            reference, target: features (B, N, D) of the frozen encoder.
+            seen: the reference pictures, from the frozen encoder and decoder.
+            target: features (B, N, D) of the frozen encoder.
             raymap: (B, h, w, 6) of the target view.
-            grid: (h, w).
             generator: draws latents, steps, noise and dropped conditions.
+            preview: from :meth:`preview`.
             drop_condition: share of the conditions replaced by the null condition, so that guidance can be used.
         """
-        condition = self.language.condition(reference, raymap)
+        condition = self.condition(seen, raymap)
         if not isinstance(self.denoiser, Denoiser):
             predicted = self.denoiser(condition)
             loss = torch.nn.functional.mse_loss(predicted.float(), self.vae.standardise(target))
             return Generated(loss, predicted, torch.zeros(len(condition), dtype=torch.bool), self.vae.destandardise)
         with torch.no_grad():
-            latent = self.vae.scaled(self.vae.encode(target, grid).sample(generator).float())
+            latent = self.vae.scaled(self.vae.encode(target, seen.grid).sample(generator).float())
         dropped_B = torch.rand(len(condition), generator=generator, device=generator.device) < drop_condition
         dropped_B = dropped_B.to(condition.device)
         condition = torch.where(dropped_B[:, None, None], self.language.null(condition), condition)
-        denoised = self.denoiser.denoise(latent, condition, generator)
+        denoised = self.denoiser.denoise(latent, condition, generator, preview)
         blind_B = dropped_B | (denoised.signal < self.denoiser.least_signal)
         return Generated(
             denoised.loss, denoised.clean, blind_B, lambda clean: self.vae.decode(self.vae.unscaled(clean))
