@@ -255,11 +255,11 @@ class TestRooms:
             np.testing.assert_allclose(one.methods[OURS].error, two.methods[OURS].error, rtol=1e-3, atol=1e-4)
 
     def test_a_perfect_model_has_no_error(self, pipeline: UniUGGPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-        def knowing(_: object, batch: PairBatch) -> dict[str, list]:
+        def knowing(_: object, batch: PairBatch) -> tuple[ViewOutput, dict[str, list[ViewOutput]]]:
             points = batch.points_in_reference()
             ones = torch.ones_like(points[:, 0, ..., 0])
             views = tuple(ViewOutput(points[:, view], ones, None) for view in (0, 1))
-            return {OURS: [views]}
+            return views[0], {OURS: [views[1]]}
 
         monkeypatch.setattr(rooms_module._Runner, "_views", knowing)
         report = evaluate_rooms(pipeline, replace(SETTINGS, questions=0)).report
