@@ -43,9 +43,12 @@ _spaces = itertools.count()
 
 
 class NodeProcess:
-    """Starts the node in a namespace of its own, with parameters and environment of your choice."""
+    """Starts the node in a namespace of its own, with parameters and environment of your choice.
 
-    def __init__(self, log: Path, *parameters, entry=STUB, remap=(), params_file=None, **environment):
+    `host` is a network namespace to run it in.
+    """
+
+    def __init__(self, log: Path, *parameters, entry=STUB, remap=(), params_file=None, host=None, **environment):
         self.namespace = f"/t{os.getpid()}_{next(_spaces)}"
         self.log = log / f"node{self.namespace.replace('/', '_')}.log"
         command = [sys.executable, *entry, "--ros-args", "-r", f"__ns:={self.namespace}"]
@@ -55,6 +58,8 @@ class NodeProcess:
             command += ["--params-file", str(params_file)]
         for parameter in ("diagnostics_period:=0.1", *parameters):
             command += ["-p", parameter]
+        if host is not None:
+            command = ["ip", "netns", "exec", host, *command]
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(
                 command,
