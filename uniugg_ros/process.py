@@ -16,6 +16,7 @@ import rclpy
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
@@ -33,19 +34,19 @@ FAREWELL = 0.3  # seconds for the last answers to leave
 
 
 def run(make_node: Callable[[], UniuggNode], args: list[str] | None = None) -> int:
-    """Runs the node until SIGINT or SIGTERM; returns the process's exit code (2: refused parameters).
+    """Runs the node until SIGINT or SIGTERM; returns the process's exit code (2: refused parameters, 1: no middleware).
 
     The executor has one thread, for no callback takes long: that is faster in rclpy than several, and no wake-up of a
     waiting coroutine can be lost.
     """
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     sys.setswitchinterval(SWITCH)
     try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = make_node()
     except (ValueError, ParameterException) as error:
-        get_logger(names.NODE).fatal(f"cannot start: {error}")
-        rclpy.shutdown()
-        return 2
+        return _refuse(error, 2)
+    except rclpy_implementation.RCLError as error:  # a name that is none, or security that cannot be enforced
+        return _refuse(error, 1)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     stop = threading.Event()
@@ -70,6 +71,12 @@ def run(make_node: Callable[[], UniuggNode], args: list[str] | None = None) -> i
     node.destroy_node()
     rclpy.try_shutdown()
     return 0
+
+
+def _refuse(error: Exception, code: int) -> int:
+    get_logger(names.NODE).fatal(f"cannot start: {error}")
+    rclpy.try_shutdown()
+    return code
 
 
 def _spin(executor: SingleThreadedExecutor, node: UniuggNode, stop: threading.Event) -> None:
