@@ -1,6 +1,7 @@
 """The running node: how old its results are under a camera's load, and whether its memory stays flat.
 
     python -m benchmarks.node stream [--seconds 20] [--json FILE]   # 640x480 and 1280x720 at 15, 30 and 60 Hz
+    python -m benchmarks.node callbacks [--seconds 20] [--json FILE]  # how long any of its callbacks takes meanwhile
     python -m benchmarks.node cycles [--count 200] [--json FILE]    # configure, activate, deactivate, clean up
 
 `stream`: the node imagines the same target pose again with each new picture (`continuous`), as fast as the model goes.
@@ -24,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import rclpy
+from geometry_msgs.msg import PoseStamped
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.executors import SingleThreadedExecutor
@@ -41,13 +43,13 @@ CYCLE = ("configure", "activate", "deactivate", "cleanup")
 
 
 @contextmanager
-def node(*parameters: str) -> Iterator[tuple[Child, Node]]:
+def node(*parameters: str, module: str = "uniugg_ros", **environment: str) -> Iterator[tuple[Child, Node]]:
     """A node's process, and one of ours that spins beside it."""
     profile = Path(__file__).resolve().parents[1] / "config" / "fastdds.xml"
     with tempfile.TemporaryDirectory() as folder:
         os.environ.update(ros_environment(Path(folder), 20 + os.getpid() % 80, profile))
         arguments = [part for parameter in parameters for part in ("-p", parameter)]
-        child = Child("node", ["-m", "uniugg_ros", "--ros-args", *arguments], Path(folder) / "node.log", {})
+        child = Child("node", ["-m", module, "--ros-args", *arguments], Path(folder) / "node.log", environment)
         rclpy.init(signal_handler_options=rclpy.SignalHandlerOptions.NO)
         own = Node("benchmark")
         executor = SingleThreadedExecutor()
@@ -83,44 +85,77 @@ def wait_until_active(own: Node) -> None:
         time.sleep(0.2)
 
 
+CONTINUOUS = ("continuous:=true", "image_max_age:=0.0", "seed:=1")
+
+
 def stream(seconds: float) -> list[dict[str, Any]]:
     """One row for each size and rate."""
     rows = []
-    with node("continuous:=true", "image_max_age:=0.0", "seed:=1") as (_, own):
-        wait_until_active(own)
-        arrivals: list[tuple[float, float]] = []
-
-        def take(cloud: PointCloud2) -> None:
-            now = time.time()
-            arrivals.append((now, now - conversions.nanoseconds(cloud.header.stamp) / 1e9))
-
-        own.create_subscription(PointCloud2, names.expand(names.SCENE_IMAGINED), take, 5)
-        image = own.create_publisher(Image, names.expand(names.IMAGE), 1)
-        info = own.create_publisher(CameraInfo, names.expand(names.CAMERA_INFO), 1)
-        pose = own.create_publisher(type(pose_message("", np.eye(4))), names.expand(names.TARGET_POSE), 1)
-        while not (image.get_subscription_count() and info.get_subscription_count() and pose.get_subscription_count()):
-            time.sleep(0.05)
-        target = pose_message(FRAME, inverse_rigid(parse_motion("yaw right 20")))
-        for width, height in SIZES:
-            pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-            camera = Camera.from_fov(width, height, 1.1)
+    with node(*CONTINUOUS) as (_, own):
+        camera = _Camera(own)
+        for size in SIZES:
             for rate in RATES:
-                arrivals.clear()
-                sent = _publish(image, info, pose, target, pixels, camera, rate, seconds)
-                ages = sorted(age for when, age in arrivals[3:])
-                rows.append(
-                    {
-                        "camera": f"{width}x{height}",
-                        "hz": rate,
-                        "published": sent,
-                        "clouds": len(arrivals),
-                        "clouds_per_s": len(arrivals) / seconds,
-                        "age_ms_p50": 1000 * _rank(ages, 0.5),
-                        "age_ms_p99": 1000 * _rank(ages, 0.99),
-                    }
-                )
+                rows.append(camera.film(size, rate, seconds))
                 print(_line(rows[-1]), flush=True)
     return rows
+
+
+def callbacks(seconds: float) -> dict[str, Any]:
+    """Milliseconds of the node's callbacks under a camera of 640x480 at 30 Hz, while it imagines without a pause."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "times.json"
+        with node(*CONTINUOUS, module="benchmarks.timed_node", CALLBACK_TIMES=str(file)) as (_, own):
+            row = _Camera(own).film(SIZES[0], 30.0, seconds)
+        times = json.loads(file.read_text(encoding="utf-8"))
+    first = next(number for number, (name, _, _) in enumerate(times) if name.endswith(names.IMAGE))
+    start, times = times[: first + 1], times[first + 1 :]  # loading, and whatever the first picture brings in
+    values = sorted(value for _, value, _ in times)
+    slowest = sorted(times, key=lambda item: -item[1])[:5]
+    return {
+        **row,
+        "callbacks": len(values),
+        "ms": {"p50": _rank(values, 0.5), "p99": _rank(values, 0.99), "p99.9": _rank(values, 0.999), "max": values[-1]},
+        "ms_until_first_picture": max(value for _, value, _ in start),
+        "over_5_ms": sum(value > 5 for value in values),
+        "slowest": slowest,
+    }
+
+
+class _Camera:
+    """Publishes pictures to the node, and hears the clouds that come of them."""
+
+    def __init__(self, own: Node) -> None:
+        wait_until_active(own)
+        self.arrivals: list[tuple[float, float]] = []
+        own.create_subscription(PointCloud2, names.expand(names.SCENE_IMAGINED), self._take, 5)
+        self.speakers = [
+            own.create_publisher(kind, names.expand(topic), 1)
+            for kind, topic in ((Image, names.IMAGE), (CameraInfo, names.CAMERA_INFO), (PoseStamped, names.TARGET_POSE))
+        ]
+        while not all(speaker.get_subscription_count() for speaker in self.speakers):
+            time.sleep(0.05)
+        self.target = pose_message(FRAME, inverse_rigid(parse_motion("yaw right 20")))
+
+    def _take(self, cloud: PointCloud2) -> None:
+        now = time.time()
+        self.arrivals.append((now, now - conversions.nanoseconds(cloud.header.stamp) / 1e9))
+
+    def film(self, size: tuple[int, int], rate: float, seconds: float) -> dict[str, Any]:
+        """What became of that many seconds of pictures."""
+        width, height = size
+        pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+        self.arrivals.clear()
+        sent = _publish(*self.speakers, self.target, pixels, Camera.from_fov(width, height, 1.1), rate, seconds)
+        ages = sorted(age for _, age in self.arrivals[3:])
+        return {
+            "camera": f"{width}x{height}",
+            "hz": rate,
+            "published": sent,
+            "clouds": len(self.arrivals),
+            "clouds_per_s": len(self.arrivals) / seconds,
+            "age_ms_p50": 1000 * _rank(ages, 0.5),
+            "age_ms_p99": 1000 * _rank(ages, 0.99),
+        }
 
 
 def _publish(
@@ -175,12 +210,21 @@ def _line(row: dict[str, Any]) -> str:
 def main(argv: list[str] | None = None) -> int:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("stream", "cycles"))
+    parser.add_argument("what", choices=("stream", "callbacks", "cycles"))
     parser.add_argument("--seconds", type=float, default=20.0, help="of each camera (default: %(default)g)")
     parser.add_argument("--count", type=int, default=200, help="cycles (default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args(argv)
-    found = stream(args.seconds) if args.what == "stream" else cycles(args.count)
+    if args.what == "cycles":
+        found: Any = cycles(args.count)
+    else:
+        found = (stream if args.what == "stream" else callbacks)(args.seconds)
+    if args.what == "callbacks":
+        print(_line(found))
+        print(f"{found['callbacks']} callbacks, {found['over_5_ms']} over 5 ms: " + json.dumps(found["ms"]))
+        print(f"  {found['ms_until_first_picture']:6.2f} ms  the longest of those before, up to the first picture")
+        for name, value, when in found["slowest"]:
+            print(f"  {value:6.2f} ms  {name}, {when:.1f} s after the start")
     if args.what == "cycles":
         memory = found["memory_mb"]
         print(
