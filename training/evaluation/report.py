@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import html
 import json
+import math
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -241,6 +242,10 @@ def _rooms(found: list[tuple[Path, dict[str, Any]]]) -> list[Section]:
         ratios = [_mean(report[part]["error_ratio"] for report in reports) for part in ("unseen", "seen")]
         table.rows.append(["ours / best free baseline", *ratios, "", ""])
         section = Section(f"Imagined points: {what}, {model}", tables=[table])
+        section.tables += [
+            _by_motion(reports, key, title, names)
+            for key, title in (("by_angle", "camera turned, °"), ("by_baseline", "camera moved, m"))
+        ]
         answered = [report["vqa"] for report in reports if report["vqa"] is not None]
         if answered:
             answers = Table(["questions", "right ↑", "blind", "chance"], [])
@@ -258,6 +263,18 @@ def _rooms(found: list[tuple[Path, dict[str, Any]]]) -> list[Section]:
             section.pictures += [file for name in ("curves.png", "answers.png") if (file := beside / name).is_file()]
         sections.append(section)
     return sections
+
+
+def _by_motion(reports: Sequence[dict[str, Any]], key: str, title: str, names: Sequence[str]) -> Table:
+    """Errors of the unseen part, a row for each range of motions."""
+    ranges = sorted({(row["from"], row["to"] or math.inf) for report in reports for row in report[key]})
+    table = Table([f"{title}: unseen error ↓", "scenes", *(_METHODS[name] for name in names)], [])
+    for low, high in ranges:
+        rows = [row for report in reports for row in report[key] if row["from"] == low]
+        cells = [_mean((row["unseen"][name] for row in rows), spread=False) for name in names]
+        label = f"{low:g} to {high:g}" if math.isfinite(high) else f"{low:g} and more"
+        table.rows.append([label, str(sum(row["scenes"] for row in rows)), *cells])
+    return table
 
 
 def _ablations(found: list[tuple[Path, dict[str, Any]]]) -> list[Section]:
@@ -315,12 +332,12 @@ def _interval(figure: dict[str, Any] | None) -> str:
     return text
 
 
-def _mean(values: Iterable[float | None]) -> str:
+def _mean(values: Iterable[float | None], *, spread: bool = True) -> str:
     known = [value for value in values if value is not None]
     if not known:
         return "-"
     mean = sum(known) / len(known)
-    return f"{mean:.3f}" if len(known) == 1 else f"{mean:.3f} ({min(known):.3f} to {max(known):.3f})"
+    return f"{mean:.3f}" if len(known) == 1 or not spread else f"{mean:.3f} ({min(known):.3f} to {max(known):.3f})"
 
 
 def _rates(rows: Sequence[dict[str, Any]]) -> list[str]:
