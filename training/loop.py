@@ -75,7 +75,7 @@ class Trainer:
         # a process may train several stages in turn, each with its own precision
         AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
         self.accelerator = Accelerator(
-            cpu=run.device == "cpu",
+            cpu=run.device == "cpu" or not torch.accelerator.is_available(),
             mixed_precision="bf16" if run.precision == "bf16" else "no",
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=stage.unused_parameters)],
         )

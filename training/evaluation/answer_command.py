@@ -2,12 +2,14 @@
 
 PATH holds the benchmark's published files (folder or one file; Parquet needs pyarrow). Answers go to --out as they
 come, raw, in rows that `uniugg eval score` takes; run the same command again to go on after an interruption. A server's
-key is read from the variable OPENAI_API_KEY, if it is set.
+key is read from the variable OPENAI_API_KEY, if it is set. Under torchrun every process asks its share of the questions
+into a file of its own beside FILE, which has them all in the end.
 
 examples:
   uniugg eval answer vsi-bench --data VSI-Bench/ --model ours --out answers.jsonl
   uniugg eval answer blink --data BLINK/ --model http://localhost:8000 --out answers.jsonl --concurrency 16
   uniugg eval answer spar-bench --data SPAR-Bench/ --model Qwen2.5-VL-3B-Instruct/ --device cuda --out answers.jsonl
+  torchrun --nproc-per-node 8 --no-python uniugg eval answer blink --data BLINK/ --model DIR --device cuda --out a.jsonl
 """
 
 from __future__ import annotations
@@ -30,7 +32,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", metavar="NAME", help="of the data (default: the one that is reported)")
     parser.add_argument("--frames", type=int, metavar="N", help="of a video or scene (default: 16)")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N questions")
-    parser.add_argument("--shard", metavar="I/N", help="only every N-th question from the I-th (from 0): one per GPU")
     parser.add_argument("--max-new-tokens", type=int, default=128, metavar="N", help="of an answer (default: 128)")
     parser.add_argument("--device", default="cpu", metavar="DEVICE", help="for ours and FOLDER")
     parser.add_argument("--served-model", metavar="NAME", help="which of the server's models (default: its first)")
@@ -45,16 +46,18 @@ def run(args: argparse.Namespace) -> int:
     """Asks; 1 if any question failed."""
     from itertools import islice
 
-    from .asking import Tally, ask
+    from .asking import Tally, ask, join
     from .benchmarks import benchmark
     from .respondents import respondent
+    from .sharing import Share
 
     chosen = benchmark(args.benchmark)
-    shard, shards = _shard(args.shard)
+    share = Share()
+    parts = [args.out.with_name(f"{args.out.stem}.{n}of{share.count}{args.out.suffix}") for n in range(share.count)]
     options = {"frames": args.frames} if args.frames else {}
     if options and "frames" not in chosen.load.__code__.co_varnames:
         options = {}  # its questions are about photographs
-    questions = islice(chosen.load(args.data, args.split, **options), shard, args.limit, shards)
+    questions = islice(chosen.load(args.data, args.split, **options), share.rank, args.limit, share.count)
     who = respondent(
         args.model,
         device=args.device,
@@ -71,23 +74,18 @@ def run(args: argparse.Namespace) -> int:
         chosen,
         questions,
         who,
-        args.out,
+        args.out if share.count == 1 else parts[share.rank],
         limit=args.max_new_tokens,
-        progress=progress if sys.stderr.isatty() and not args.quiet else None,
+        progress=progress if share.leads and sys.stderr.isatty() and not args.quiet else None,
     )
+    tallies = share.gathered([tally])
+    if not share.leads:
+        return 0
+    if share.count > 1:
+        join(parts, args.out)
+        tally = Tally.total(tallies)
     for failure in tally.failed:
         print(failure, file=sys.stderr)
     print(f"{chosen.title}, {who.name}: {tally.line(args.price_in, args.price_out)}")
     print(f"score with: uniugg eval score {chosen.name} --predictions {args.out}")
     return 1 if tally.failures else 0
-
-
-def _shard(text: str | None) -> tuple[int, int]:
-    from uniugg_core.errors import ErrorCode, UniuggError
-
-    if text is None:
-        return 0, 1
-    index, _, count = text.partition("/")
-    if not (index.isdigit() and count.isdigit() and int(index) < int(count)):
-        raise UniuggError(ErrorCode.REQUEST_INVALID, f"--shard {text}: expected I/N with I from 0 to N - 1")
-    return int(index), int(count)

@@ -12,9 +12,10 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from uniugg_core.errors import ErrorCode, UniuggError
 from .benchmarks.base import Benchmark, Question
 from .respondents import Reply, Respondent
 
-__all__ = ["Tally", "ask", "fingerprint"]
+__all__ = ["Tally", "ask", "fingerprint", "join"]
 
 
 @dataclass
@@ -48,6 +49,16 @@ class Tally:
             return told
         cost = (self.tokens_in * (price_in or 0) + self.tokens_out * (price_out or 0)) / 1e6
         return f"{told}; cost {cost:.4f}"
+
+    @classmethod
+    def total(cls, parts: Sequence[Tally]) -> Tally:
+        """What several processes' runs came to together."""
+        sums = {
+            name: sum(getattr(part, name) for part in parts)
+            for name in ("answered", "kept", "failures", "tokens_in", "tokens_out")
+        }
+        failed = [failure for part in parts for failure in part.failed]
+        return cls(**sums, failed=failed, seconds=max(part.seconds for part in parts))
 
 
 def fingerprint(name: str, limit: int, prompt: str, question: Question) -> str:
@@ -124,6 +135,15 @@ def ask(
     tally.seconds = time.monotonic() - started
     _rewrite(out, known, order)
     return tally
+
+
+def join(parts: Sequence[Path], out: Path) -> None:
+    """Writes the rows of shares, which took turns with the questions, to one file in the questions' order."""
+    shares = [list(_read(part).values()) for part in parts]
+    rows = [row for turn in zip_longest(*shares) for row in turn if row is not None]
+    temporary = out.with_name(out.name + ".part")
+    temporary.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    temporary.replace(out)
 
 
 def _prompted(

@@ -5,7 +5,8 @@ examples:
   uniugg eval generate out/ --source arkitscenes --path data/arkitscenes --pairs 2048 --model FOLDER
   uniugg eval generate out/ --source bags --path data/kitchen --option held_out=30 --pairs 64 --scenes
 
-Writes OUT/input, real, projected, direct (and scenes) and pairs.json; the same command again goes on where it was.
+Writes OUT/input, real, projected, direct (and scenes) and pairs.json; the same command again goes on where it was, and
+torchrun shares the pairs among processes.
 Sources are those of training, in their test or validation split; without one, rooms.
 """
 
@@ -44,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
     from ..sources import open_source
     from ..typed import build, merged, parse_change
     from .generated import generate_views
+    from .sharing import Share
 
     pipeline = common.load_pipeline(args)
     settings = {"source": args.source, "path": args.path, "seed": args.seed, "options": {}}
@@ -59,7 +61,8 @@ def run(args: argparse.Namespace) -> int:
     )
     if sys.stderr.isatty():
         print("\r\x1b[K", end="", file=sys.stderr)
-    print(args.out)
+    if Share().leads:
+        print(args.out)
     return 0
 
 

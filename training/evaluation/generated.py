@@ -33,6 +33,7 @@ from uniugg_core.scene import IMAGINED, Scene
 from ..losses.appearance import ssim
 from .distances import frechet_distance, kernel_distance
 from .rooms import Pairs
+from .sharing import Share
 
 __all__ = ["PROTOCOL", "generate_views", "score_views"]
 
@@ -71,6 +72,8 @@ def generate_views(
 ) -> None:
     """Imagines the target view of `count` pairs and writes the folder; what is there already is not made again.
 
+    Under a launcher each process makes its share (:mod:`training.evaluation.sharing`).
+
     Args:
         pipeline: the model.
         source: of the pairs, in squares of the model's size.
@@ -86,16 +89,19 @@ def generate_views(
     """
     for name in ("input", "real", *OURS, *(("scenes",) if scenes else ())):
         (out / name).mkdir(parents=True, exist_ok=True)
-    entries = []
-    for done, number in enumerate(range(first, first + count)):
+    share, entries = Share(), []
+    for done, number in enumerate(share.of(range(first, first + count)), start=1):
         pair = source.pair(number)
         entry = _entry(number, pair)
         entries.append(entry)
         if not (out / "direct" / f"{number:06d}.png").is_file():
             _make(pipeline, pair, _Pair.read(entry), out, scenes, options)
         if progress is not None:
-            progress(done + 1, count)
-    _write_pairs(out / "pairs.json", {"source": source.name, "protocol": PROTOCOL, "pairs": entries})
+            progress(min(done * share.count, count), count)
+    entries = sorted(share.gathered(entries), key=lambda entry: entry["number"])
+    if share.leads:
+        _write_pairs(out / "pairs.json", {"source": source.name, "protocol": PROTOCOL, "pairs": entries})
+    share.wait()
 
 
 def _entry(number: int, pair: Any) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from .baselines import filled_depth, lifted, moved_depth
 from .geometry import MethodRecord, SceneTruth, measure, recovered_pose, relative_errors, scene_truths
 from .imagining import Imaginer, Sampling
 from .pooled import ANGLES, BASELINES, OURS, SceneRecord, by_motion, part_figures, pose_figures, reference_figures
+from .sharing import Share
 from .uncertainty import relative_spread, risk_coverage
 from .understanding import Scored, understanding_figures
 
@@ -106,7 +107,7 @@ def evaluate_rooms(
     regression: UniUGG | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Measures a model.
+    """Measures a model; under a launcher each process its share of the batches (:mod:`training.evaluation.sharing`).
 
     Args:
         pipeline: the model and its tokenizer.
@@ -116,23 +117,26 @@ def evaluate_rooms(
         progress: told (scenes done, scenes in all).
 
     Returns:
-        The figures and what they were made of; the same for the same model and settings, but for ``seconds``.
+        The figures and what they were made of; the same for the same model and settings, but for ``seconds``, and the
+        same on every process.
     """
     settings = settings or RoomsEvaluation()
     start = time.perf_counter()
     rooms = open_rooms(pipeline.config.image_size, settings) if source is None else source
     runner = _Runner(pipeline, settings, regression)
-    records: list[SceneRecord] = []
-    said: list[Scored] = []
-    for first in range(0, settings.scenes, settings.batch):
+    share, done = Share(), []
+    batches = share.of(range(0, settings.scenes, settings.batch))
+    for number, first in enumerate(batches, start=1):
         numbers = range(first, min(first + settings.batch, settings.scenes))
         rooms.batch("pair", numbers)
         pairs = [rooms.pair(number) for number in numbers]
-        if settings.imagine:
-            records += [case.record for case in runner.scenes(pairs)]
-        said += runner.answers(pairs)
+        records = [case.record for case in runner.scenes(pairs)] if settings.imagine else []
+        done.append((first, records, runner.answers(pairs)))
         if progress is not None:
-            progress(numbers.stop, settings.scenes)
+            progress(min(number * settings.batch * share.count, settings.scenes), settings.scenes)
+    done = sorted(share.gathered(done), key=lambda part: part[0])
+    records = [record for _, part, _ in done for record in part]
+    said = [scored for _, _, part in done for scored in part]
     report = {"what": rooms.name, **_report(pipeline, settings, records, said)}
     return Evaluation({**report, "seconds": time.perf_counter() - start}, records, said)
 

@@ -62,6 +62,7 @@ def measure(args: argparse.Namespace, open_source: Callable[[int], Pairs] | None
 
     from .imagining import Sampling
     from .rooms import RoomsEvaluation, cases, evaluate_rooms
+    from .sharing import Share
     from .tables import rooms_table, write_json
 
     regression = None
@@ -75,7 +76,10 @@ def measure(args: argparse.Namespace, open_source: Callable[[int], Pairs] | None
         batch=args.batch,
         sampling=Sampling(args.steps, args.scheduler, args.guidance),
     )
+    share = Share()
     done = evaluate_rooms(pipeline, settings, source=source, regression=regression, progress=_progress)
+    if not share.leads:
+        return 0
     if sys.stderr.isatty():
         print("\r\x1b[K", end="", file=sys.stderr)
     report = {**done.report, "model": {**done.report["model"], "folder": args.model and str(args.model)}}
