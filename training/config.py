@@ -163,7 +163,8 @@ class VAEStageConfig:
     rgb_l1: float = 1.0
     rgb_ssim: float = 0.5
     rgb_lpips: float = 0.2
-    real_reference: float = 0.5  # share of pairs decoded with the true features of the reference; 0 as in the figure
+    real_reference: float = 0.5  # share of pairs decoded with the true features of the view that is not imagined; 0 as
+    # in the figure
     finetune_decoder: bool = True  # False: ablation (c)
     spatial_to_vae: bool = True  # whether L_s also trains the VAE
     statistics_samples: int = 1024  # pairs over which features are standardised at the start; 0: as `start` has it

@@ -73,8 +73,10 @@ class VAEStage(Stage):
         if self._spatial:
             rebuilt_B2ND = (rebuilt if own.spatial_to_vae else rebuilt.detach()).unflatten(0, (-1, 2))
             real_B = (torch.rand(len(truth), generator=generator) < own.real_reference).to(rebuilt.device)
-            reference = torch.where(real_B[:, None, None], features_B2ND[:, 0].float(), rebuilt_B2ND[:, 0])
-            outputs = self._decode(reference, rebuilt_B2ND[:, 1], grid, truth)
+            shown = list(rebuilt_B2ND.unbind(1))
+            real = 1 if self.model_config.decoder.own_frames else 0  # what is imagined is decoded as the other one
+            shown[real] = torch.where(real_B[:, None, None], features_B2ND[:, real].float(), shown[real])
+            outputs = self._decode(*shown, grid, truth)
             weights = SpatialWeights(own.alpha, own.rgb_weight, own.rgb_l1, own.rgb_ssim, own.rgb_lpips)
             spatial, more = spatial_loss(outputs, truth, images_B23HW, weights, self.lpips)
             loss, parts = loss + own.spatial_weight * spatial, parts | more
