@@ -179,7 +179,8 @@ class TestLikeThePipeline:
             rays = pipeline.model.raymap(batch.target_from_reference[1:2], batch.intrinsics[1:2, 0], grid)
             lessons = language.collate([[prompt]], [[tokens[1, 0]]], [[language.embed_rays(rays)[0]]])
         start = int((lessons.labels[0] < 0).sum())
-        torch.testing.assert_close(row, lessons.embeddings[0, :start], rtol=1e-4, atol=1e-5)
+        whole = torch.cat([lessons.starts[0], lessons.asked[0][:start]])
+        torch.testing.assert_close(row, whole, rtol=1e-4, atol=1e-5)
         assert len(row) > len(without) + grid[0] * grid[1]
 
 

@@ -31,7 +31,7 @@ from ..tokenizer import SpatialTokenizer
 __all__ = ["IGNORED", "Language", "Lessons", "Prefix", "build_qwen"]
 
 IGNORED = -100  # label of tokens that the loss leaves out
-_PADDING = -1  # segment of places that only fill a batch
+_TOGETHER = 32  # questions of about the same length that are taught at once
 _RAY = 6  # numbers of a Plücker ray
 _PATCH_POINTS = 12  # numbers of pointmaps.patch_points
 
@@ -49,18 +49,18 @@ class Lessons:
     """Questions with their answers, ready for :meth:`Language.forward`.
 
     Attributes:
-        embeddings: (B, T, W).
-        visible: (B, T, T) bool, [b, i, j]: whether place i sees place j.
-        positions: (B, T), for the rotary embedding.
-        labels: (B, T), the token at each place that the loss counts, :data:`IGNORED` elsewhere.
-        answers: (B, T), the number in the batch of the answer that each counted place belongs to.
+        starts: (B, P, W), what the questions of a row begin with alike, padded on the right.
+        lengths: (B,), how much of it is no padding.
+        rows: (S,), the row of each of the S questions.
+        asked: for each question the rest of its prompt, and its answer: (T, W).
+        labels: for each question the token at each place that the loss counts, :data:`IGNORED` elsewhere: (T,).
     """
 
-    embeddings: Tensor
-    visible: Tensor
-    positions: Tensor
-    labels: Tensor
-    answers: Tensor
+    starts: Tensor
+    lengths: Tensor
+    rows: Tensor
+    asked: tuple[Tensor, ...]
+    labels: tuple[Tensor, ...]
 
 
 def build_qwen(config: LanguageConfig) -> nn.Module:
@@ -295,23 +295,61 @@ class Language(nn.Module):
     # Words
 
     def forward(self, lessons: Lessons) -> tuple[Tensor, Tensor]:
-        """Cross-entropy () of the answers' tokens, and the share () of answers whose every token is the likeliest."""
-        states = self.qwen.model(
-            inputs_embeds=lessons.embeddings,
-            attention_mask=lessons.visible[:, None],
-            position_ids=lessons.positions,
-            use_cache=False,
-        ).last_hidden_state
-        # what is said at one place is decided at the place before; the vocabulary is only weighed where it counts
-        wanted = lessons.labels[:, 1:]
-        counts = wanted != IGNORED
-        logits = self.qwen.lm_head(states[:, :-1][counts]).float()
-        loss = nn.functional.cross_entropy(logits, wanted[counts])
+        """Cross-entropy () of the answers' tokens, and the share () of answers whose every token is the likeliest.
+
+        Every start is read once; questions follow in groups of about the same length, which attend to their start's
+        keys and to themselves. That is a fifth of the attention of rows in one piece.
+        """
+        from transformers import DynamicCache
+
+        start = DynamicCache()
+        self.qwen.model(inputs_embeds=lessons.starts, past_key_values=start, use_cache=True)
+        order = sorted(range(len(lessons.asked)), key=lambda number: len(lessons.asked[number]))
+        logits, wanted, number_of = [], [], []
+        for first in range(0, len(order), _TOGETHER):
+            group = order[first : first + _TOGETHER]
+            states = self._continued(start, lessons, group)
+            # what is said at one place is decided at the place before; the vocabulary is only weighed where it counts
+            labels = nn.utils.rnn.pad_sequence(
+                [lessons.labels[number][1:] for number in group], batch_first=True, padding_value=IGNORED
+            )
+            counts = labels != IGNORED
+            logits.append(self.qwen.lm_head(states[:, :-1][counts]).float())
+            wanted.append(labels[counts])
+            number_of.append(counts.nonzero()[:, 0] + first)
+        said, right = torch.cat(logits), torch.cat(wanted)
+        loss = nn.functional.cross_entropy(said, right)
         with torch.no_grad():
-            wrong = (logits.argmax(-1) != wanted[counts]).float()
-            answers = lessons.answers[:, 1:][counts]
-            missed = torch.zeros(int(answers.max()) + 1, device=wrong.device).index_add_(0, answers, wrong)
+            wrong = (said.argmax(-1) != right).float()
+            missed = torch.zeros(len(order), device=wrong.device).index_add_(0, torch.cat(number_of), wrong)
         return loss, (missed == 0).float().mean()
+
+    def _continued(self, start: Any, lessons: Lessons, group: Sequence[int]) -> Tensor:
+        """States (G, T, W) of a group of questions behind the cache of their starts."""
+        from transformers import DynamicCache
+
+        rows = lessons.rows[list(group)]
+        cache = DynamicCache()
+        for number, layer in enumerate(start.layers):
+            cache.update(layer.keys[rows], layer.values[rows], number)
+        asked_GTW = nn.utils.rnn.pad_sequence([lessons.asked[number] for number in group], batch_first=True)
+        places = torch.arange(asked_GTW.shape[1], device=self.device)
+        before = torch.arange(lessons.starts.shape[1], device=self.device)
+        lengths = lessons.lengths[rows][:, None]
+        visible_GTX = torch.cat(
+            [
+                (before < lengths)[:, None, :].expand(-1, len(places), -1),
+                (places[None, :] <= places[:, None]).expand(len(group), -1, -1),
+            ],
+            dim=-1,
+        )
+        return self.qwen.model(
+            inputs_embeds=asked_GTW,
+            attention_mask=visible_GTX[:, None],
+            position_ids=lengths + places,
+            past_key_values=cache,
+            use_cache=True,
+        ).last_hidden_state
 
     def collate(
         self,
@@ -319,43 +357,32 @@ class Language(nn.Module):
         images: Sequence[Sequence[Tensor]],
         queries: Sequence[Sequence[Tensor | None]] | None = None,
     ) -> Lessons:
-        """A training batch of questions with their wanted answers, padded on the right.
+        """A training batch of questions with their wanted answers.
 
-        A row holds several prompts about the same pictures: what they begin with alike stands there once, and each
-        then sees that and itself, so it learns exactly as if it stood alone.
+        A row holds several prompts about the same pictures: what they begin with alike is read once, and each then
+        sees that and itself, so it learns exactly as if it stood alone.
 
         Args:
             prompts: by row, with `answer` set.
             images: for each row its picture tokens (N, W).
             queries: for each prompt its transform queries (Q, W), or None.
         """
-        rows: list[list[Tensor]] = []
-        answers = 0
+        starts, rows, asked, labels = [], [], [], []
         for number, together in enumerate(prompts):
             shared = _shared_pieces(together)
-            start, _ = self.assemble(Prompt(together[0].pieces[:shared]), images[number])
-            parts = [start]
-            marks = [_row_marks(len(start), 0, 0, (), self.device)]
+            starts.append(self.assemble(Prompt(together[0].pieces[:shared]), images[number])[0])
             for place, prompt in enumerate(together):
                 own = None if queries is None else queries[number][place]
-                asked, _ = self.assemble(Prompt(prompt.pieces[shared:]), images[number], own)
-                parts += [asked, self.embed_tokens(prompt.answer)]
-                length = len(asked) + len(prompt.answer)
-                marks.append(_row_marks(length, place + 1, answers, prompt.answer, self.device))
-                marks[-1][:, 1] += len(start)
-                answers += 1
-            rows.append([torch.cat(parts), torch.cat(marks)])
-        pad = nn.utils.rnn.pad_sequence
-        marks_BT4 = pad([row[1] for row in rows], batch_first=True, padding_value=_PADDING)
-        segment, positions, labels, numbers = marks_BT4.unbind(-1)
-        same = segment[:, :, None] == segment[:, None, :]
-        visible = (same | (segment[:, None, :] == 0)).tril()
+                rest, _ = self.assemble(Prompt(prompt.pieces[shared:]), images[number], own)
+                asked.append(torch.cat([rest, self.embed_tokens(prompt.answer)]))
+                labels.append(torch.tensor([*[IGNORED] * len(rest), *prompt.answer], device=self.device))
+                rows.append(number)
         return Lessons(
-            pad([row[0] for row in rows], batch_first=True),
-            visible,
-            positions.clamp(min=0),
-            labels.masked_fill(segment == _PADDING, IGNORED),
-            numbers.clamp(min=0),
+            starts=nn.utils.rnn.pad_sequence(starts, batch_first=True),
+            lengths=torch.tensor([len(start) for start in starts], device=self.device),
+            rows=torch.tensor(rows, device=self.device),
+            asked=tuple(asked),
+            labels=tuple(labels),
         )
 
     def generate(
@@ -406,15 +433,6 @@ def _shared_pieces(prompts: Sequence[Prompt]) -> int:
             break  # the slots of two prompts look alike, what fills them does not
         shared += 1
     return shared
-
-
-def _row_marks(length: int, segment: int, number: int, answer: Sequence[int], device: torch.device) -> Tensor:
-    """(length, 4): segment, position from its start, label, number of the answer, of each place of a segment."""
-    marks = torch.full((length, 4), IGNORED, dtype=torch.long, device=device)
-    marks[:, 0], marks[:, 1], marks[:, 3] = segment, torch.arange(length, device=device), number
-    if answer:
-        marks[-len(answer) :, 2] = torch.tensor(answer, dtype=torch.long, device=device)
-    return marks
 
 
 def _additive(hidden: Tensor, dtype: torch.dtype) -> Tensor:
