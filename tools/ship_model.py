@@ -2,6 +2,7 @@
 
     python tools/ship_model.py runs/tiny-unified/model --runs runs/tiny-teacher runs/tiny-encoder ... \
         --figures runs/figures-0.json runs/figures-1.json ...
+    python tools/ship_model.py runs/tiny-unified-2/model --continues --runs runs/tiny-encoder-2 ... --figures ...
 
 Runs are training runs in their order; figures are reports of `uniugg eval rooms --json`, each of another seed. The text
 above and below the tables is in tools/model_card.md.
@@ -43,13 +44,16 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("model", type=Path, help="what `uniugg train unified` exported")
     parser.add_argument("--runs", type=Path, nargs="+", default=[], help="the training runs, in order")
     parser.add_argument("--figures", type=Path, nargs="+", required=True, help="reports of `uniugg eval rooms`")
+    parser.add_argument("--continues", action="store_true", help="the runs began from the model that is replaced")
     parser.add_argument("--out", type=Path, default=SHIPPED_MODEL, help="default: %(default)s")
     args = parser.parse_args(argv)
     reports = [json.loads(path.read_text(encoding="utf-8")) for path in args.figures]
     model, tokenizer = load_folder(args.model, dtype="bfloat16")
     count = sum(parameter.numel() for parameter in model.parameters())
     text = (ROOT / "tools" / "model_card.md").read_text(encoding="utf-8")
-    card = text.replace("{parameters}", f"{count / 1e6:.1f} M").replace("{runs}", runs_table(args.runs))
+    card = text.replace("{parameters}", f"{count / 1e6:.1f} M").replace(
+        "{runs}", runs_table(args.runs, earlier_rows(args.out / "README.md") if args.continues else [])
+    )
     card = card.replace("{figures}", figures_tables(reports)).replace("{machine}", machine())
     save_folder(args.out, model, tokenizer, dtype="bfloat16", card=card)
     for number, path in enumerate(args.figures):
@@ -59,9 +63,16 @@ def main(argv: list[str] | None = None) -> int:
     return 0 if size <= LIMIT else 1
 
 
-def runs_table(runs: list[Path]) -> str:
+def earlier_rows(card: Path) -> list[str]:
+    """The rows of the runs in a card."""
+    table = card.read_text(encoding="utf-8").partition("## How it was made")[2].partition("\n## ")[0]
+    return [line for line in table.splitlines() if line.startswith("| ")][1:]
+
+
+def runs_table(runs: list[Path], earlier: list[str]) -> str:
     """What each run did, from its settings and its curve."""
     lines = ["| run | started from | steps | samples | hours | last validation |", "|---|---|---:|---:|---:|---|"]
+    lines += earlier
     for run in runs:
         settings = json.loads((run / "train.json").read_text(encoding="utf-8"))
         curve = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
