@@ -25,7 +25,7 @@ from typing import Any, TextIO
 
 from uniugg_core.errors import ErrorCode, UniuggError
 
-from .chain import last_weights, train_run
+from .chain import changes_for, last_weights, train_run
 from .checkpoint import write_atomically
 from .config import TrainConfig
 
@@ -143,15 +143,8 @@ class Ablations:
     def settings(self, name: str, seed: int = 0) -> TrainConfig:
         """The settings of a run."""
         step = STEPS[name]
-        changes = []
-        for change in self.changes:
-            scope, colon, rest = change.partition(":")
-            if not colon or "=" in scope:
-                changes.append(change)
-            elif scope in (name, step.stage):
-                changes.append(rest)
-            elif scope not in STEPS and scope not in {other.stage for other in STEPS.values()}:
-                raise UniuggError(ErrorCode.REQUEST_INVALID, f"--set {change!r}: no run or stage {scope!r}")
+        stages = {other.stage for other in STEPS.values()}
+        changes = changes_for(self.changes, (name, step.stage), {*STEPS, *stages})
         if step.start is not None:
             changes.append(f"model.start=[{json.dumps(str(self.weights(step.start)))}]")
         if step.teacher is not None:

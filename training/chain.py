@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TextIO
 
@@ -11,7 +12,7 @@ from uniugg_core.errors import ErrorCode, UniuggError
 from .checkpoint import Checkpoints, load_start, read_start
 from .config import TrainConfig
 
-__all__ = ["last_weights", "train_run"]
+__all__ = ["changes_for", "last_weights", "train_run"]
 
 
 def train_run(config: TrainConfig, out: Path, log: TextIO | None) -> str | None:
@@ -52,3 +53,26 @@ def train_run(config: TrainConfig, out: Path, log: TextIO | None) -> str | None:
 def last_weights(out: Path) -> Path:
     """What follows a run starts from its end: only there is everything measured that the next stage needs."""
     return Checkpoints(out).last() or out
+
+
+def changes_for(changes: Iterable[str], here: Collection[str], known: Collection[str]) -> list[str]:
+    """Of changes "NAME=VALUE" for all runs and "SCOPE:NAME=VALUE" for some, those for a run, without their scope.
+
+    Args:
+        changes: as given.
+        here: scopes that the run belongs to.
+        known: all scopes there are.
+
+    Raises:
+        UniuggError: REQUEST_INVALID for a scope that is not `known`.
+    """
+    mine = []
+    for change in changes:
+        scope, colon, rest = change.partition(":")
+        if not colon or "=" in scope:
+            mine.append(change)
+        elif scope in here:
+            mine.append(rest)
+        elif scope not in known:
+            raise UniuggError(ErrorCode.REQUEST_INVALID, f"--set {change!r}: no run or stage {scope!r}")
+    return mine

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 from uniugg_core.config import ModelConfig
 
-from .chain import last_weights, train_run
+from .chain import changes_for, last_weights, train_run
 from .config import TrainConfig
 from .typed import merged, parse_change, read_nested
 
@@ -65,12 +65,8 @@ class Finetune:
             **({"encoder": {"teacher": model}} if stage == "encoder" else {}),
         }
         settings = merged(read_nested(self.configs / f"{stage}.yaml"), given)
-        for change in self.changes:
-            scope, colon, rest = change.partition(":")
-            if not colon or "=" in scope:
-                settings = merged(settings, parse_change(change))
-            elif scope == stage:
-                settings = merged(settings, parse_change(rest))
+        for change in changes_for(self.changes, (stage,), STAGES):
+            settings = merged(settings, parse_change(change))
         return TrainConfig.from_dict(settings)
 
 

@@ -12,13 +12,14 @@ import bisect
 import math
 import threading
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from uniugg_core.cameras import inverse_rigid, rigid
 from uniugg_core.errors import ErrorCode, UniuggError
 
-__all__ = ["SECOND", "TransformBuffer"]
+__all__ = ["SECOND", "TransformBuffer", "take_transforms"]
 
 SECOND = 1_000_000_000
 JUMP = 2 * SECOND  # a stamp this far behind the newest of its frame means that time was set back
@@ -199,3 +200,17 @@ def _time_within(oldest: int, newest: int, stamp: int, tolerance: int, what: str
             f"the tolerance is {tolerance / SECOND:g} s",
         )
     return nearest
+
+
+def take_transforms(buffer: TransformBuffer, message: Any, *, static: bool) -> None:
+    """Puts the transforms of a ``TFMessage``, from DDS or from a bag, into a buffer."""
+    for item in message.transforms:
+        move, turn = item.transform.translation, item.transform.rotation
+        buffer.insert(
+            item.header.frame_id,
+            item.child_frame_id,
+            item.header.stamp.sec * SECOND + item.header.stamp.nanosec,
+            (move.x, move.y, move.z),
+            (turn.x, turn.y, turn.z, turn.w),
+            static=static,
+        )

@@ -13,9 +13,9 @@ from uniugg_core.errors import ErrorCode, UniuggError
 
 from . import names, qos
 from .conversions import nanoseconds
-from .frames import SECOND, TransformBuffer
+from .frames import SECOND, TransformBuffer, take_transforms
 
-__all__ = ["Frames", "NoFrames", "OwnFrames", "Tf2Frames", "make_frames", "take_transforms"]
+__all__ = ["Frames", "NoFrames", "OwnFrames", "Tf2Frames", "make_frames"]
 
 
 class Frames(Protocol):
@@ -46,20 +46,6 @@ def make_frames(node: Node, cache: float, group: CallbackGroup) -> Frames:
     except ImportError:
         return NoFrames()
     return OwnFrames(node, cache, group, TFMessage)
-
-
-def take_transforms(buffer: TransformBuffer, message: Any, *, static: bool) -> None:
-    """Puts the transforms of a ``TFMessage`` into a buffer."""
-    for item in message.transforms:
-        move, turn = item.transform.translation, item.transform.rotation
-        buffer.insert(
-            item.header.frame_id,
-            item.child_frame_id,
-            nanoseconds(item.header.stamp),
-            (move.x, move.y, move.z),
-            (turn.x, turn.y, turn.z, turn.w),
-            static=static,
-        )
 
 
 class OwnFrames:

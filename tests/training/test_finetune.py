@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -17,6 +18,7 @@ from training.config import ModelChoice
 from training.data.drives import RoomsConfig
 from training.data.rooms import RoomsDataset
 from training.finetune import STAGES, Finetune, run_finetune
+from uniugg_core.errors import UniuggError
 from uniugg_core.folder import load_folder, save_folder
 from uniugg_core.models.uniugg import UniUGG
 from uniugg_core.tokenizer import SpatialTokenizer
@@ -100,3 +102,10 @@ def test_frames_and_model_are_needed(plan: Finetune, tmp_path: Path, capsys: pyt
     missing = ["finetune", "--data", str(plan.data), "--model", str(tmp_path / "none"), "--out", str(tmp_path)]
     assert cli.main(missing) == 2
     assert "none" in capsys.readouterr().err
+
+
+def test_a_change_for_a_stage_that_is_none_is_refused(plan: Finetune) -> None:
+    changed = replace(plan, changes=("vae:run.steps=5", "run.batch_size=3"))
+    assert (changed.settings("encoder").run.steps, changed.settings("encoder").run.batch_size) == (2, 3)
+    with pytest.raises(UniuggError, match="no run or stage 'vea'"):
+        replace(plan, changes=("vea:run.steps=5",)).settings("encoder")

@@ -18,7 +18,7 @@ from uniugg_core.cameras import Camera, inverse_rigid
 from uniugg_core.errors import ErrorCode, UniuggError
 from uniugg_core.images import decode_compressed, decode_raw, decode_raw_depth
 
-from ..frames import TransformBuffer
+from ..frames import TransformBuffer, take_transforms
 from ..shares import share
 from .stamps import NANOSECONDS
 
@@ -121,7 +121,8 @@ def read_pictures(bag: Path, topics: BagTopics = SAMPLE_TOPICS) -> list[Picture]
         transforms = TransformBuffer(cache=reader.duration / NANOSECONDS + 1)
         for connection, _, data in reader.messages():
             if connection.msgtype == "tf2_msgs/msg/TFMessage":
-                _insert(transforms, store.deserialize_cdr(data, connection.msgtype), connection.topic == "/tf_static")
+                links = store.deserialize_cdr(data, connection.msgtype)
+                take_transforms(transforms, links, static=connection.topic == "/tf_static")
             elif connection.topic == topics.camera_info and camera is None:
                 info = store.deserialize_cdr(data, connection.msgtype)
                 camera = Camera.from_ros(info.width, info.height, info.distortion_model, info.d, info.k)
@@ -146,19 +147,6 @@ def read_pictures(bag: Path, topics: BagTopics = SAMPLE_TOPICS) -> list[Picture]
 def relative_pose(reference: Picture, target: Picture) -> np.ndarray:
     """``target_from_reference`` (4, 4) between two recorded pictures."""
     return inverse_rigid(target.fixed_from_camera) @ reference.fixed_from_camera
-
-
-def _insert(transforms: TransformBuffer, message: object, static: bool) -> None:
-    for link in message.transforms:
-        shift, turn = link.transform.translation, link.transform.rotation
-        transforms.insert(
-            link.header.frame_id,
-            link.child_frame_id,
-            _nanoseconds(link.header.stamp),
-            (shift.x, shift.y, shift.z),
-            (turn.x, turn.y, turn.z, turn.w),
-            static=static,
-        )
 
 
 def _nanoseconds(stamp: object) -> int:

@@ -12,13 +12,12 @@ from uniugg_interfaces.srv import AskSpatial, Imagine
 from .. import conversions
 from ..clouds import cloud_message
 from ..engine import Engine
-from ..frames import TransformBuffer
+from ..frames import TransformBuffer, take_transforms
 from ..inputs import CameraInput
 from ..parameters import Settings
 from ..refusals import Refusals
 from ..sessions import SessionStore
 from ..tasks import AskTask, Host, ImagineTask, PoseTask
-from ..tf import take_transforms
 from ..worker import Job
 from .stand_in import StubPipeline
 
