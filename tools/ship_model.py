@@ -29,6 +29,7 @@ LIMIT = 60_000_000  # bytes of the whole folder
 PARTS = ("unseen", "seen")
 METHODS = {
     "imagined": "imagined",
+    "network": "imagined, by the network alone",
     "moved": "own predicted cloud, moved",
     "filled": "own predicted cloud, moved and filled",
     "moved_true": "true depth, moved",
@@ -96,6 +97,8 @@ def figures_tables(reports: list[dict[str, Any]]) -> str:
     blocks = [f"Means over test rooms of seeds {seeds}, {scenes} rooms each.", ""]
     blocks += ["| median relative point error | unseen part | seen part |", "|---|---:|---:|"]
     for name, title in METHODS.items():
+        if any(name not in report["unseen"]["methods"] for report in reports):
+            continue
         cells = [_mean(reports, part, "methods", name, "error") for part in PARTS]
         blocks.append(f"| {title} | {cells[0]} | {cells[1]} |")
     blocks.append("| **ours / best free baseline** | " + " | ".join(_ratio(reports, part) for part in PARTS) + " |")

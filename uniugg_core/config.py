@@ -155,6 +155,7 @@ class GenerationConfig:
     max_new_tokens: int = 64
     max_question_tokens: int = 1024  # a longer question is refused
     max_images: int = 32  # pictures of one question
+    keep_observed: bool = False  # an imagined view shows the reference's own points where it sees them
     drop_confidence_quantile: float = 0.05  # points below this quantile of a view's confidence are left out
 
 
@@ -324,6 +325,7 @@ def _tiny() -> ModelConfig:
     * Points are decoded in the frame of the camera that sees them; where that camera stands was commanded.
     * What the reference shows is moved to where the target would see it, and the denoiser starts from that preview.
       It predicts the clean latent, and gets the condition laid out beside it as well as by cross-attention.
+    * What the reference sees stays where it was seen, in the imagined view too.
     * The language model reads the decoder's points beside the encoder's features.
     """
     return ModelConfig(
@@ -366,7 +368,9 @@ def _tiny() -> ModelConfig:
             preview=True,
             prediction="sample",
         ),
-        generation=GenerationConfig(scheduler="dpm++", steps=20, max_new_tokens=32, max_question_tokens=256),
+        generation=GenerationConfig(
+            scheduler="dpm++", steps=4, max_new_tokens=32, max_question_tokens=256, keep_observed=True
+        ),
     )
 
 

@@ -23,6 +23,7 @@ from .models.decoder import ViewOutput
 from .models.denoiser import Denoiser
 from .models.language import Prefix
 from .models.uniugg import Seen, UniUGG
+from .observed import keep_observed
 from .outputs import ASSUMED_FOV_DEG, Observation
 from .requests import ImagineRequest, sample_seed
 from .run import Run, check_finite
@@ -121,7 +122,7 @@ class Sight:
             target: features of the other view.
             target_from_reference: (4, 4) where that view is commanded, with the picture's calibration.
         """
-        return self.model.spatial.posed(
+        view = self.model.spatial.posed(
             picture.features,
             target,
             picture.grid,
@@ -129,6 +130,9 @@ class Sight:
             matrix=picture.matrix,
             target_matrix=picture.matrix,
         )
+        if not self.model.config.generation.keep_observed:
+            return view
+        return keep_observed(view, self.here(picture), picture.crop.image, target_from_reference, picture.crop.camera)
 
     def both(self, picture: Picture, other: Picture) -> tuple[ViewOutput, ViewOutput]:
         """Points of two real pictures in the camera frame of the first; where the other stood is theirs to say."""

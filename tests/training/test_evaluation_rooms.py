@@ -20,7 +20,7 @@ from training.evaluation import rooms as rooms_module
 from training.evaluation.answering import Answerer, Asked
 from training.evaluation.imagining import Imaginer, Sampling
 from training.evaluation.pictures import case_sheet, chosen_cases
-from training.evaluation.pooled import OURS
+from training.evaluation.pooled import NETWORK, OURS
 from training.evaluation.rooms import Evaluation, RoomsEvaluation, cases, evaluate_rooms, open_rooms
 from training.evaluation.tables import rooms_table, write_json
 from training.evaluation.understanding import Scored, chance, score_answer, understanding_figures
@@ -132,7 +132,8 @@ class TestLikeThePipeline:
         imaginer = Imaginer(pipeline.model, Sampling(steps=2))
         features, grid = imaginer.encode(batch)
         made = imaginer.imagine(imaginer.told(features, batch, grid), [5, 6], 1, grid)
-        points = imaginer.there(features[:, 0], made, grid, batch).points
+        there = imaginer.there(features[:, 0], made, grid, batch)
+        points = imaginer.shown(there, imaginer.here(features[:, 0], grid, batch), batch).points
         size = pipeline.config.image_size
         for row, seed in enumerate((5, 6)):
             picture = batch.image[row, 0].permute(1, 2, 0).numpy()
@@ -224,7 +225,7 @@ class TestRooms:
         for part in ("unseen", "seen"):
             assert report[part]["error_ratio"] > 0 and report[part]["best_baseline"] in ("moved", "filled")
             assert set(report[part]["methods"]) == {
-                *(OURS, "oracle", "oracle_vae", "moved", "filled", "moved_true", "filled_true")
+                *(OURS, NETWORK, "oracle", "oracle_vae", "moved", "filled", "moved_true", "filled_true")
             }
             for figures in report[part]["methods"].values():
                 assert set(figures) == {"error", "abs_rel", "delta_1.25", "coverage", "f_5cm", "f_10cm"}

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from uniugg_core.cameras import Camera
 from uniugg_core.models.decoder import ViewOutput
 from uniugg_core.models.denoiser import Denoiser
 from uniugg_core.models.uniugg import UniUGG
+from uniugg_core.observed import keep_observed
 from uniugg_core.requests import sample_seed
 
 from ..data.views import PairBatch
@@ -110,5 +112,30 @@ class Imaginer:
 
     @torch.inference_mode()
     def there(self, reference_BND: Tensor, target_BND: Tensor, grid: tuple[int, int], batch: PairBatch) -> ViewOutput:
-        """The target views, in the reference cameras' frames."""
+        """The target views as the networks imagine them, in the reference cameras' frames."""
         return second_view(self.model.spatial, reference_BND, target_BND, grid, batch.to(reference_BND.device))
+
+    @torch.inference_mode()
+    def shown(self, there: ViewOutput, here: ViewOutput, batch: PairBatch) -> ViewOutput:
+        """The target views as the pipeline shows them: with what the reference has seen, where the model keeps that."""
+        if not self.model.config.generation.keep_observed:
+            return there
+        rows = []
+        for row in range(len(batch)):
+            height, width = there.points.shape[1:3]
+            rows.append(
+                keep_observed(
+                    _row(there, row),
+                    _row(here, row),
+                    batch.image[row, 0].permute(1, 2, 0).cpu().numpy(),
+                    batch.target_from_reference[row].cpu().numpy(),
+                    Camera(width, height, batch.intrinsics[row, 1].double().cpu().numpy()),
+                )
+            )
+        colors = None if there.colors is None else torch.cat([row.colors for row in rows])
+        return ViewOutput(torch.cat([row.points for row in rows]), torch.cat([row.confidence for row in rows]), colors)
+
+
+def _row(view: ViewOutput, row: int) -> ViewOutput:
+    colors = None if view.colors is None else view.colors[row : row + 1]
+    return ViewOutput(view.points[row : row + 1], view.confidence[row : row + 1], colors)

@@ -19,6 +19,7 @@ __all__ = [
     "ANGLES",
     "BASELINES",
     "FREE",
+    "NETWORK",
     "OURS",
     "SceneRecord",
     "by_motion",
@@ -27,7 +28,8 @@ __all__ = [
     "reference_figures",
 ]
 
-OURS = "imagined"
+OURS = "imagined"  # as the pipeline shows it
+NETWORK = "network"  # the same without what was observed
 FREE = ("moved", "filled")  # baselines from the model's own cloud, those that the ratio refers to
 ANGLES = (0.0, 15.0, 30.0, 45.0, 60.0, 90.0, 180.0)  # degrees
 BASELINES = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, math.inf)  # metres

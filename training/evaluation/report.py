@@ -36,6 +36,7 @@ code { background: #f4f5f7; padding: .1em .3em; border-radius: 3px; word-break: 
 """
 _METHODS = {
     "imagined": "imagined",
+    "network": "imagined, network alone",
     "regression": "direct regression",
     "moved": "own cloud, moved",
     "filled": "own cloud, moved and filled",
@@ -243,7 +244,7 @@ def _rooms(found: list[tuple[Path, dict[str, Any]]]) -> list[Section]:
         table.rows.append(["ours / best free baseline", *ratios, "", ""])
         section = Section(f"Imagined points: {what}, {model}", tables=[table])
         section.tables += [
-            _by_motion(reports, key, title, names)
+            _by_motion(reports, key, title, [name for name in names if not name.startswith("moved")])
             for key, title in (("by_angle", "camera turned, °"), ("by_baseline", "camera moved, m"))
         ]
         answered = [report["vqa"] for report in reports if report["vqa"] is not None]

@@ -30,7 +30,17 @@ from .answering import Answerer, Asked
 from .baselines import filled_depth, lifted, moved_depth
 from .geometry import MethodRecord, SceneTruth, measure, recovered_pose, relative_errors, scene_truths
 from .imagining import Imaginer, Sampling
-from .pooled import ANGLES, BASELINES, OURS, SceneRecord, by_motion, part_figures, pose_figures, reference_figures
+from .pooled import (
+    ANGLES,
+    BASELINES,
+    NETWORK,
+    OURS,
+    SceneRecord,
+    by_motion,
+    part_figures,
+    pose_figures,
+    reference_figures,
+)
 from .sharing import Share
 from .uncertainty import relative_spread, risk_coverage
 from .understanding import Scored, understanding_figures
@@ -223,19 +233,24 @@ class _Runner:
         told = imaginer.told(features, batch, grid)
         seeds = [own.seed * 1_000_003 + int(index) for index in batch.index]
         count = own.samples if own.samples > 1 and int(batch.index[0]) < own.spread_scenes else 1
+        observed = imaginer.here(reference, grid, batch)
+        made = [
+            imaginer.there(reference, imaginer.imagine(told, seeds, sample, grid), grid, batch)
+            for sample in range(count)
+        ]
         views = {
-            OURS: [
-                imaginer.there(reference, imaginer.imagine(told, seeds, sample, grid), grid, batch)
-                for sample in range(count)
-            ],
+            OURS: [imaginer.shown(view, observed, batch) for view in made],
+            **({NETWORK: made[:1]} if self.model.config.generation.keep_observed else {}),
             "oracle": [imaginer.there(reference, target, grid, batch)],
             "oracle_vae": [imaginer.there(reference, imaginer.reconstructed(target, grid), grid, batch)],
         }
         if self.rival is not None:
-            theirs, their_grid = self.rival.encode(batch)
-            made = self.rival.imagine(self.rival.told(theirs, batch, their_grid), seeds, 0, their_grid)
-            views["regression"] = [self.rival.there(theirs[:, 0], made, their_grid, batch)]
-        return imaginer.here(reference, grid, batch), views
+            rival = self.rival
+            theirs, their_grid = rival.encode(batch)
+            imagined = rival.imagine(rival.told(theirs, batch, their_grid), seeds, 0, their_grid)
+            their_view = rival.there(theirs[:, 0], imagined, their_grid, batch)
+            views["regression"] = [rival.shown(their_view, rival.here(theirs[:, 0], their_grid, batch), batch)]
+        return observed, views
 
     def _features(self, batch: PairBatch) -> tuple[Tensor, tuple[int, int]]:
         """Both pictures' features; remembered for the questions about the same pairs."""

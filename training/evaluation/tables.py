@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .pooled import OURS
+from .pooled import NETWORK, OURS
 
 __all__ = ["aligned", "rooms_table", "write_json"]
 
@@ -21,6 +21,7 @@ _FIGURES = (
 )
 _TITLES = {
     OURS: "imagined",
+    NETWORK: "imagined, network alone",
     "moved": "own cloud moved",
     "filled": "own cloud, filled",
     "moved_true": "true depth moved",

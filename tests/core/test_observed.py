@@ -1,0 +1,70 @@
+"""What was observed stays where it was seen: known walls, seen from the side."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from uniugg_core.cameras import Camera, inverse_rigid, motion
+from uniugg_core.models.decoder import ViewOutput
+from uniugg_core.observed import keep_observed
+from uniugg_core.pointmaps import project, transform_points, unproject
+
+SIZE = 32
+CAMERA = Camera.from_fov(SIZE, SIZE, 1.2)
+MATRIX = torch.from_numpy(np.array(CAMERA.matrix)).float()[None]
+IMAGE = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
+
+
+def view(points: torch.Tensor, confidence: float) -> ViewOutput:
+    return ViewOutput(points, torch.full((1, SIZE, SIZE), confidence), torch.zeros(1, SIZE, SIZE, 3))
+
+
+def wall(depth: float) -> torch.Tensor:
+    return unproject(torch.full((1, SIZE, SIZE), depth), MATRIX)
+
+
+def imagined_from(pose: np.ndarray, depth: float) -> ViewOutput:
+    """A flat imagination, `depth` metres in front of the camera at `pose`, in the reference's frame."""
+    return view(transform_points(torch.from_numpy(inverse_rigid(pose)).float()[None], wall(depth)), 2.0)
+
+
+def test_a_camera_that_stayed_sees_the_picture_itself():
+    observed = view(wall(3.0), 5.0)
+    kept = keep_observed(imagined_from(np.eye(4), 2.0), observed, IMAGE, np.eye(4), CAMERA)
+    torch.testing.assert_close(kept.points, observed.points, rtol=1e-4, atol=1e-4)
+    assert (kept.confidence == 5.0).all()
+    assert np.array_equal((kept.colors[0] * 255).round().numpy(), IMAGE)
+
+
+@pytest.mark.parametrize("turn", [0.3, -0.3])
+def test_what_was_not_seen_stays_imagined_and_every_point_stays_on_its_ray(turn):
+    pose = motion(yaw=turn)
+    imagined = imagined_from(pose, 2.0)
+    before = imagined.points.clone()
+    kept = keep_observed(imagined, view(wall(3.0), 5.0), IMAGE, pose, CAMERA)
+    seen = (kept.confidence == 5.0)[0]
+    assert 0.4 < seen.float().mean() < 0.95
+    assert seen[:, : SIZE // 4].all() if turn > 0 else seen[:, -SIZE // 4 :].all()  # it turned away from that side
+    torch.testing.assert_close(kept.points[0, ~seen], before[0, ~seen])
+    pixel, _ = project(transform_points(torch.from_numpy(pose).float()[None], kept.points), MATRIX)
+    v, u = torch.meshgrid(torch.arange(float(SIZE)), torch.arange(float(SIZE)), indexing="ij")
+    torch.testing.assert_close(pixel, torch.stack([u, v], -1)[None], atol=1e-2, rtol=0)
+    # the wall of the reference, 3 m in front of it, to the size of a pixel
+    torch.testing.assert_close(kept.points[0, seen][:, 2], torch.full((int(seen.sum()),), 3.0), atol=0.15, rtol=0)
+    assert torch.equal(imagined.points, before) and not imagined.colors.any()  # what was given is left alone
+
+
+def test_a_camera_that_looks_away_keeps_nothing():
+    pose = motion(yaw=np.pi)
+    imagined = imagined_from(pose, 2.0)
+    kept = keep_observed(imagined, view(wall(3.0), 5.0), IMAGE, pose, CAMERA)
+    torch.testing.assert_close(kept.points, imagined.points)
+    assert (kept.confidence == 2.0).all()
+
+
+def test_a_view_without_colours():
+    bare = ViewOutput(wall(2.0), torch.ones(1, SIZE, SIZE), None)
+    kept = keep_observed(bare, view(wall(3.0), 5.0), IMAGE, np.eye(4), CAMERA)
+    assert kept.colors is None and kept.points[..., 2].allclose(torch.tensor(3.0), atol=1e-4)
