@@ -3,7 +3,7 @@
     DIR/pairs.json      pair number, calibrations, pose, protocol
     DIR/input/N.png     what the model saw            DIR/real/N.png       what is really there
     DIR/projected/N.png the cloud of both views, drawn from the target camera
-    DIR/direct/N.png    the picture that the colour head predicts
+    DIR/direct/N.png    the picture of the view as the model shows it
     DIR/scenes/N.ply    the cloud, in the input camera's frame (on request)
 
 Another system takes ``input`` and ``pairs.json`` and leaves ``N.png`` or ``N.ply`` in a folder of its own, which is
