@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import shutil
-import subprocess
-import time
+import sys
 import urllib.request
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from oracle import Oracle
@@ -21,7 +19,8 @@ from uniugg_ros.view.app import Viewer
 from uniugg_ros.view.command import find_scenes
 from uniugg_ros.view.session import Look, ViewSession
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
+import screenshot  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -122,43 +121,10 @@ def test_find_scenes(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
-def test_a_browser_draws_the_scene(viewer, tmp_path):
+@pytest.mark.skipif(screenshot.CHROMIUM is None, reason="there is no Chromium here")
+def test_a_browser_draws_the_scene(viewer):
     """Software rendering; the picture must hold more than the panel on a white page."""
-    import cv2
-    from websockets.sync.client import connect
-
     viewer.imagine()
-    flags = ["--headless=new", "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-    flags += ["--ignore-gpu-blocklist", f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1400,1000"]
-    with (tmp_path / "browser.log").open("wb") as log:
-        browser = subprocess.Popen(
-            [CHROMIUM, *flags, "--remote-debugging-port=9222", viewer.url], stdout=log, stderr=log
-        )
-        try:
-            page = _wait_for_page()
-            time.sleep(10)  # software WebGL draws slowly
-            with connect(page, max_size=None) as devtools:
-                devtools.send(json.dumps({"id": 1, "method": "Page.captureScreenshot"}))
-                reply = json.loads(devtools.recv())
-        finally:
-            browser.terminate()
-            browser.wait()
-    data = np.frombuffer(base64.b64decode(reply["result"]["data"]), np.uint8)
-    screenshot = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    drawn = screenshot[200:, : screenshot.shape[1] // 2].reshape(-1, 3)
+    picture = cv2.imdecode(np.frombuffer(screenshot.capture(viewer.url), np.uint8), cv2.IMREAD_COLOR)
+    drawn = picture[200:, : picture.shape[1] // 2].reshape(-1, 3)
     assert len(np.unique(drawn // 16, axis=0)) > 100, "too few colours for a room"
-
-
-def _wait_for_page() -> str:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen("http://127.0.0.1:9222/json", timeout=2) as reply:
-                pages = [page for page in json.load(reply) if page["type"] == "page"]
-            if pages:
-                return pages[0]["webSocketDebuggerUrl"]
-        except OSError:
-            pass
-        time.sleep(0.2)
-    raise AssertionError("the browser did not start")
