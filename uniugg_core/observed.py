@@ -1,13 +1,16 @@
 """What was observed stays where it was seen, also in a view from elsewhere.
 
 An imagined view shows much that the reference picture shows too. There the reference's points, colours and confidences
-are better than any imagination, and the two views of one surface coincide in the cloud.
+are better than any imagination, and the two views of one surface coincide in the cloud. What is imagined beside it is
+fitted to it: its distances are scaled by what they were off by where both are known, so that a floor or a wall goes on
+across the seam without a step.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import torch
 
@@ -18,12 +21,15 @@ from .render import render_points
 __all__ = ["keep_observed"]
 
 _CRACKS = 2  # pixels; thinner gaps are between the points of a surface, not beside it
+_REACH = 0.1  # of the picture's width: over how much the misfit is averaged
+_LARGEST = 0.7  # natural logarithm of a distance's correction; more is a mistake, not a misfit
+_FEW = 20  # pixels; with fewer there is nothing to fit to
 
 
 def keep_observed(
     imagined: ViewOutput, observed: ViewOutput, image: np.ndarray, target_from_reference: np.ndarray, camera: Camera
 ) -> ViewOutput:
-    """The imagined view, with what it sees of the observed points in place of what was imagined there.
+    """The imagined view, with what it sees of the observed points in their place, and the rest fitted to them.
 
     Args:
         imagined: of one view, its points on its pixels' rays, in the reference camera's frame.
@@ -39,11 +45,14 @@ def keep_observed(
     kept = drawn.index >= 0
     index = drawn.index[kept]
     device, center = imagined.points.device, scene_from_target[:3, 3]
-    mine = imagined.points[0].float().cpu().numpy().copy()
+    mine = imagined.points[0].float().cpu().numpy()
     away = mine - center
     distance = np.linalg.norm(points[index] - center, axis=-1)
-    scale = distance / np.maximum(np.linalg.norm(away[kept], axis=-1), 1e-6)
-    mine[kept] = center + away[kept] * scale[:, None]
+    scale = np.ones(kept.shape)
+    scale[kept] = distance / np.maximum(np.linalg.norm(away[kept], axis=-1), 1e-6)
+    if len(index) >= _FEW:
+        scale[~kept] = np.exp(_misfit(np.log(np.maximum(scale, 1e-6)), kept)[~kept])
+    mine = center + away * scale[..., None]
     confidence = imagined.confidence.clone()
     mask = torch.from_numpy(kept).to(device)
     confidence[0, mask] = observed.confidence[0].flatten()[torch.from_numpy(index.astype(np.int64)).to(device)]
@@ -51,4 +60,16 @@ def keep_observed(
     if shown is not None:
         shown = shown.clone()
         shown[0, mask] = torch.from_numpy(colors[index].astype(np.float32) / 255).to(shown)
-    return replace(imagined, points=torch.from_numpy(mine)[None].to(device), confidence=confidence, colors=shown)
+    return replace(
+        imagined, points=torch.from_numpy(mine[None].astype(np.float32)).to(device), confidence=confidence, colors=shown
+    )
+
+
+def _misfit(logarithms: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """What the logarithms (H, W) are on average near each pixel where they are `known`, and overall far from those."""
+    reach = _REACH * logarithms.shape[1]
+    weight = known.astype(np.float64)
+    near = cv2.GaussianBlur(weight, (0, 0), reach, borderType=cv2.BORDER_REPLICATE)
+    total = cv2.GaussianBlur(logarithms * weight, (0, 0), reach, borderType=cv2.BORDER_REPLICATE)
+    mean = np.where(near > 1e-4, total / np.maximum(near, 1e-4), np.median(logarithms[known]))
+    return mean.clip(-_LARGEST, _LARGEST)
