@@ -325,7 +325,7 @@ def _tiny() -> ModelConfig:
     * Points are decoded in the frame of the camera that sees them; where that camera stands was commanded.
     * What the reference shows is moved to where the target would see it, and the denoiser starts from that preview.
       It predicts the clean latent, and gets the condition laid out beside it as well as by cross-attention.
-    * What the reference sees stays where it was seen, in the imagined view too.
+    * What the reference sees stays where it was seen, in the imagined view too, and the rest is fitted to it.
     * The language model reads the decoder's points beside the encoder's features.
     """
     return ModelConfig(
