@@ -32,6 +32,7 @@ NOT_THERE = "a_frame_that_does_not_exist"
 LONG_QUESTION = "Where is the door? " * 400
 SAMPLES = 3
 CANCEL_AFTER = 3  # feedback messages
+LONG = 200  # denoising steps of what is cancelled on the way, whatever the model's default is
 ANSWER_TOKENS = 24
 AWAY_FROM_SEAM = 4  # pictures: requests along the path wait until the loop's seam is this far
 
@@ -193,7 +194,8 @@ class Tour:
         elif outcome.via == "service":
             self._client.imagine_by_service(outcome, Imagine.Request(target_pose=pose, seed=outcome.number))
         else:
-            goal = ImagineAction.Goal(target_pose=pose, seed=outcome.number)
+            steps = 0 if cancel_after is None else LONG
+            goal = ImagineAction.Goal(target_pose=pose, seed=outcome.number, steps=steps)
             self._client.imagine_by_action(outcome, goal, cancel_after)
 
     def _moved_pose(self, outcome: Outcome, words: str) -> PoseStamped:
