@@ -23,6 +23,7 @@ __all__ = ["keep_observed"]
 _CRACKS = 2  # pixels; thinner gaps are between the points of a surface, not beside it
 _REACH = 0.1  # of the picture's width: over how much the misfit is averaged
 _LARGEST = 0.7  # natural logarithm of a distance's correction; more is a mistake, not a misfit
+_PRIOR = 1e-3  # weight of the misfit of the whole picture, which counts where nothing else is near
 _FEW = 20  # pixels; with fewer there is nothing to fit to
 
 
@@ -71,5 +72,5 @@ def _misfit(logarithms: np.ndarray, known: np.ndarray) -> np.ndarray:
     weight = known.astype(np.float64)
     near = cv2.GaussianBlur(weight, (0, 0), reach, borderType=cv2.BORDER_REPLICATE)
     total = cv2.GaussianBlur(logarithms * weight, (0, 0), reach, borderType=cv2.BORDER_REPLICATE)
-    mean = np.where(near > 1e-4, total / np.maximum(near, 1e-4), np.median(logarithms[known]))
+    mean = (total + _PRIOR * np.median(logarithms[known])) / (near + _PRIOR)
     return mean.clip(-_LARGEST, _LARGEST)
