@@ -73,7 +73,8 @@ def earlier_rows(card: Path) -> list[str]:
 def runs_table(runs: list[Path], earlier: list[str]) -> str:
     """What each run did, from its settings and its curve."""
     lines = ["| run | started from | steps | samples | hours | last validation |", "|---|---|---:|---:|---:|---|"]
-    lines += earlier
+    again = tuple(f"| {run.name} (" for run in runs)
+    lines += [row for row in earlier if not row.startswith(again)]
     for run in runs:
         settings = json.loads((run / "train.json").read_text(encoding="utf-8"))
         curve = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]

@@ -28,7 +28,8 @@ def rooms(seed: int, error: float) -> dict[str, Any]:
         "model": {"name": "tiny", "folder": "runs/model"},
         "unseen": part,
         "seen": part,
-        "by_angle": [],
+        "by_angle": [{"from": 15.0, "to": 30.0, "scenes": 5, "unseen": {"imagined": error, "filled": 0.4}}],
+        "by_baseline": [{"from": 3.0, "to": None, "scenes": 2, "unseen": {"imagined": None, "filled": 0.4}}],
         "vqa": {**rates, "families": {"room_size": rates}},
     }
 
@@ -116,3 +117,12 @@ def test_the_command_and_other_files(files: list[Path], tmp_path: Path, capsys: 
         build([tmp_path / "other.json"])
     assert refusal.value.code is ErrorCode.REQUEST_INVALID
     assert cli.main(["eval", "report", str(tmp_path / "none.json"), "--out", str(tmp_path)]) == 2
+
+
+def test_errors_are_told_by_the_size_of_the_motion(tmp_path: Path) -> None:
+    files = [tmp_path / f"{seed}.json" for seed in (0, 1)]
+    for seed, file in enumerate(files):
+        file.write_text(json.dumps(rooms(seed, 0.2 + 0.1 * seed)))
+    turned, moved = build(files)[0].tables[1:3]
+    assert turned.rows == [["15 to 30", "10", "0.250", "0.400"]]
+    assert moved.rows == [["3 and more", "4", "-", "0.400"]]
