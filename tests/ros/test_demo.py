@@ -12,6 +12,7 @@ from rosbags.highlevel import AnyReader
 
 from uniugg_core.commands.common import UNTRAINED_NOTE
 from uniugg_core.images import load_image
+from uniugg_core.pipeline import UniUGGPipeline
 from uniugg_core.scene import IMAGINED, OBSERVED, Scene
 from uniugg_ros.demo.command import _prepare
 
@@ -59,7 +60,7 @@ def test_every_request_ended_as_it_should_over_all_three_ways(demo):
     streamed = next(request for request in result["requests"] if request["title"] == "streamed")
     assert streamed["updates"] > 1
     followed = next(request for request in result["requests"] if "progress" in request["title"])
-    assert followed["updates"] >= 20, "one for each denoising step"
+    assert followed["updates"] >= UniUGGPipeline.default().config.generation.steps, "one for each denoising step"
 
 
 def test_scenes_are_observed_and_imagined_points(demo):
