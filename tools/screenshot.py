@@ -1,6 +1,6 @@
 """Takes the picture of the viewer that is in the docs: a room imagined from the side, and a question answered.
 
-    python tools/screenshot.py [docs/viewer.png]
+    python tools/screenshot.py [docs/pictures/viewer.png]
 
 Needs Chromium; drawing is done in software.
 """
@@ -16,6 +16,7 @@ import tempfile
 import time
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:
@@ -23,6 +24,8 @@ if str(ROOT) not in sys.path:
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PORT = 9222
+# what the page says of software rendering is about this machine, not about the viewer
+_CLOSE = "document.querySelectorAll('[class*=Notification-closeButton]').forEach(button => button.click())"
 FLAGS = (
     "--headless=new --no-sandbox --use-angle=swiftshader --enable-unsafe-swiftshader --ignore-gpu-blocklist "
     "--disable-background-networking --disable-component-update --disable-sync --no-first-run"
@@ -47,12 +50,18 @@ def capture(url: str, *, size: tuple[int, int] = (1400, 1000), patience: float =
                 page = _page()
                 time.sleep(patience)
                 with connect(page, max_size=None) as devtools:
-                    devtools.send(json.dumps({"id": 1, "method": "Page.captureScreenshot"}))
-                    reply = json.loads(devtools.recv())
+                    _ask(devtools, "Runtime.evaluate", expression=_CLOSE)
+                    time.sleep(1)
+                    reply = _ask(devtools, "Page.captureScreenshot")
             finally:
                 browser.terminate()
                 browser.wait()
     return base64.b64decode(reply["result"]["data"])
+
+
+def _ask(devtools: Any, method: str, **parameters: Any) -> dict[str, Any]:
+    devtools.send(json.dumps({"id": 1, "method": method, "params": parameters}))
+    return json.loads(devtools.recv())
 
 
 def _page() -> str:
@@ -77,7 +86,7 @@ def main(argv: list[str] | None = None) -> int:
     from uniugg_ros.view.session import ViewSession
 
     words = sys.argv[1:] if argv is None else argv
-    out = Path(words[0]) if words else ROOT / "docs" / "viewer.png"
+    out = Path(words[0]) if words else ROOT / "docs" / "pictures" / "viewer.png"
     viewer = Viewer(ViewSession(read_pictures(room_bag()), {}, UniUGGPipeline.default), port=0)
     try:
         viewer.imagine()
