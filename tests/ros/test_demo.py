@@ -103,7 +103,7 @@ def test_the_record_has_what_went_in_and_what_came_out(demo):
         }
     for topic in ("/camera/color/camera_info", "/tf", "/tf_static", "/target_pose", "/uniugg/view", "/uniugg/frusta"):
         assert counts.get(topic, 0) > 0, (topic, counts)
-    assert counts["/camera/color/image_raw/compressed"] > 20
+    assert counts["/camera/color/image_raw/compressed"] > 5  # the faster the model, the fewer are played
     assert (cloud.header.stamp.sec, cloud.header.stamp.nanosec) in stamps, "stamped as the picture it came from"
     assert cloud.header.frame_id == "camera_color_optical_frame" and cloud.width > 1000
 
