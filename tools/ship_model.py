@@ -26,6 +26,7 @@ from uniugg_core.folder import load_folder, save_folder  # noqa: E402
 from uniugg_core.pipeline import SHIPPED_MODEL  # noqa: E402
 
 LIMIT = 60_000_000  # bytes of the whole folder
+SETTINGS = ROOT / "training" / "configs" / "tiny" / "shipped"  # of the runs, as they were
 PARTS = ("unseen", "seen")
 METHODS = {
     "imagined": "imagined",
@@ -57,6 +58,9 @@ def main(argv: list[str] | None = None) -> int:
     )
     card = card.replace("{figures}", figures_tables(reports)).replace("{machine}", machine())
     save_folder(args.out, model, tokenizer, dtype="bfloat16", card=card)
+    SETTINGS.mkdir(exist_ok=True)
+    for run in args.runs:
+        shutil.copyfile(run / "train.json", SETTINGS / f"{run.name}.json")
     for number, path in enumerate(args.figures):
         shutil.copyfile(path, ROOT / "benchmarks" / "results" / f"rooms-{number}.json")
     size = sum(path.stat().st_size for path in args.out.rglob("*") if path.is_file())

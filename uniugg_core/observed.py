@@ -16,15 +16,29 @@ import torch
 
 from .cameras import Camera, inverse_rigid
 from .models.decoder import ViewOutput
-from .render import render_points
+from .render import Rendering, render_points
 
-__all__ = ["keep_observed"]
+__all__ = ["keep_observed", "moved_cloud"]
 
 _CRACKS = 2  # pixels; thinner gaps are between the points of a surface, not beside it
 _REACH = 0.1  # of the picture's width: over how much the misfit is averaged
 _LARGEST = 0.7  # natural logarithm of a distance's correction; more is a mistake, not a misfit
 _PRIOR = 1e-3  # weight of the misfit of the whole picture, which counts where nothing else is near
 _FEW = 20  # pixels; with fewer there is nothing to fit to
+
+
+def moved_cloud(points: np.ndarray, colors: np.ndarray, target_from_reference: np.ndarray, camera: Camera) -> Rendering:
+    """A picture's points as another camera sees them: each in the nearest pixel, the nearest wins, cracks are closed.
+
+    Args:
+        points: (H, W, 3) in the reference camera's frame; NaN or infinite where there is none.
+        colors: (H, W, 3) uint8.
+        target_from_reference: (4, 4).
+        camera: the other one.
+    """
+    pose = inverse_rigid(np.asarray(target_from_reference, np.float64))
+    flat = points.reshape(-1, 3), colors.reshape(-1, 3)
+    return render_points(*flat, camera, pose, splat=1, fill_holes=_CRACKS)
 
 
 def keep_observed(
@@ -39,16 +53,14 @@ def keep_observed(
         target_from_reference: (4, 4).
         camera: of the imagined view; its pictures are H x W as well.
     """
-    scene_from_target = inverse_rigid(np.asarray(target_from_reference, np.float64))
-    points = observed.points[0].float().cpu().numpy().reshape(-1, 3)
-    colors = image.reshape(-1, 3)
-    drawn = render_points(points, colors, camera, scene_from_target, splat=1, fill_holes=_CRACKS)
+    points, colors = observed.points[0].float().cpu().numpy(), image.reshape(-1, 3)
+    drawn = moved_cloud(points, image, target_from_reference, camera)
     kept = drawn.index >= 0
     index = drawn.index[kept]
-    device, center = imagined.points.device, scene_from_target[:3, 3]
+    device, center = imagined.points.device, inverse_rigid(np.asarray(target_from_reference, np.float64))[:3, 3]
     mine = imagined.points[0].float().cpu().numpy()
     away = mine - center
-    distance = np.linalg.norm(points[index] - center, axis=-1)
+    distance = np.linalg.norm(points.reshape(-1, 3)[index] - center, axis=-1)
     scale = np.ones(kept.shape)
     scale[kept] = distance / np.maximum(np.linalg.norm(away[kept], axis=-1), 1e-6)
     if len(index) >= _FEW:

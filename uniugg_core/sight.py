@@ -109,10 +109,7 @@ class Sight:
 
     def here(self, picture: Picture) -> ViewOutput:
         """Points of a picture alone, in its camera's frame: the same whatever is imagined from it."""
-        seen = picture.encoded.seen
-        if seen.view is not None:
-            return seen.view
-        return self.model.spatial.first(seen.features, seen.features, seen.grid, picture.matrix)
+        return self.model.alone(picture.encoded.seen, picture.matrix)
 
     def there(self, picture: Picture, target: Tensor, target_from_reference: np.ndarray) -> ViewOutput:
         """Points of the view whose features (1, N, D) are `target`, in the picture's camera frame.

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from training import sources
-from training.config import DataConfig, TrainConfig
+from training.config import DataConfig, ModelChoice, TrainConfig
 from training.stream import Batch
 from uniugg_core.config import ModelConfig
+from uniugg_core.folder import save_folder
+from uniugg_core.models.uniugg import UniUGG
+from uniugg_core.tokenizer import SpatialTokenizer
 
 MODEL: dict[str, Any] = {
     "name": "micro",
@@ -52,6 +55,13 @@ class RememberedRooms:
 
 
 _ROOMS = sources.SOURCES["rooms"]
+
+
+def save_micro(folder: Path) -> Path:
+    """Writes an untrained micro model to `folder`; returns it."""
+    tokenizer, sizes = SpatialTokenizer.shipped(), ModelChoice(change=MODEL).resolve()
+    save_folder(folder, UniUGG.initialised(sizes, 0, tokenizer), tokenizer, dtype="float32", config=sizes)
+    return folder
 
 
 def micro(stage: str, *, start: Path | None = None, run: dict[str, Any] | None = None, **parts: Any) -> TrainConfig:

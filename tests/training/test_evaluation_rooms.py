@@ -131,9 +131,10 @@ class TestLikeThePipeline:
     def test_the_same_view_is_imagined(self, pipeline: UniUGGPipeline, batch: PairBatch) -> None:
         imaginer = Imaginer(pipeline.model, Sampling(steps=2))
         features, grid = imaginer.encode(batch)
-        made = imaginer.imagine(imaginer.told(features, batch, grid), [5, 6], 1, grid)
+        told = imaginer.told(features, batch, grid)
+        made = imaginer.imagine(told, [5, 6], 1, grid)
         there = imaginer.there(features[:, 0], made, grid, batch)
-        points = imaginer.shown(there, imaginer.here(features[:, 0], grid, batch), batch).points
+        points = imaginer.shown(there, imaginer.here(told, batch), batch).points
         size = pipeline.config.image_size
         for row, seed in enumerate((5, 6)):
             picture = batch.image[row, 0].permute(1, 2, 0).numpy()

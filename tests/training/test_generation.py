@@ -8,21 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from micro import MODEL
+from micro import save_micro
 
-from training.config import ModelChoice
 from training.data.rooms import RoomsConfig, RoomsDataset
 from training.evaluation.generated import generate_views, score_views
 from training.evaluation.perceptual import load_lpips_alex
 from uniugg_core import cli
 from uniugg_core._compat import ensure_torchvision
 from uniugg_core.errors import ErrorCode, UniuggError
-from uniugg_core.folder import save_folder
 from uniugg_core.images import load_image, save_image
-from uniugg_core.models.uniugg import UniUGG
 from uniugg_core.pipeline import UniUGGPipeline
 from uniugg_core.scene import Scene
-from uniugg_core.tokenizer import SpatialTokenizer
 
 SIZE, COUNT = 32, 4
 FEATURES = {
@@ -33,10 +29,7 @@ FEATURES = {
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder, tokenizer = tmp_path_factory.mktemp("model") / "micro", SpatialTokenizer.shipped()
-    sizes = ModelChoice(change=MODEL).resolve()
-    save_folder(folder, UniUGG.initialised(sizes, 0, tokenizer), tokenizer, dtype="float32", config=sizes)
-    return folder
+    return save_micro(tmp_path_factory.mktemp("model") / "micro")
 
 
 @pytest.fixture(scope="module")

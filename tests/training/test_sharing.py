@@ -9,29 +9,22 @@ import sys
 from pathlib import Path
 
 import pytest
-from micro import MODEL
+from micro import save_micro
 
-from training.config import ModelChoice
 from training.data.rooms import RoomsConfig, RoomsDataset
 from training.evaluation.asking import Tally, join
 from training.evaluation.generated import generate_views
 from training.evaluation.sharing import Share
 from uniugg_core.cli import main
 from uniugg_core.errors import UniuggError
-from uniugg_core.folder import save_folder
-from uniugg_core.models.uniugg import UniUGG
 from uniugg_core.pipeline import UniUGGPipeline
-from uniugg_core.tokenizer import SpatialTokenizer
 
 UNIUGG = "import sys; from uniugg_core.cli import main; sys.exit(main(sys.argv[1:]))"
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder, tokenizer = tmp_path_factory.mktemp("model") / "micro", SpatialTokenizer.shipped()
-    sizes = ModelChoice(change=MODEL).resolve()
-    save_folder(folder, UniUGG.initialised(sizes, 0, tokenizer), tokenizer, dtype="float32", config=sizes)
-    return folder
+    return save_micro(tmp_path_factory.mktemp("model") / "micro")
 
 
 def launched(*words: str) -> str:

@@ -9,30 +9,22 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
-from uniugg_core.cameras import Camera, inverse_rigid
-from uniugg_core.render import render_points
+from uniugg_core.cameras import Camera
+from uniugg_core.observed import moved_cloud
 
 __all__ = ["filled_depth", "lifted", "moved_depth"]
-
-_CRACKS = 2  # pixels; thinner gaps are between the points of a surface, not beside it
 
 
 def moved_depth(points: np.ndarray, intrinsics: np.ndarray, target_from_reference: np.ndarray) -> np.ndarray:
     """Depth (H, W) in metres of a reference cloud as the target camera sees it, 0 where it shows nothing.
-
-    Each point lands in the nearest pixel, the nearest point wins, and cracks of up to two pixels are closed.
 
     Args:
         points: (H, W, 3) in the reference camera's frame; NaN or infinite where there is none.
         intrinsics: (3, 3) of the target camera, which has the same picture size.
         target_from_reference: (4, 4).
     """
-    height, width = points.shape[:2]
-    flat = points.reshape(-1, 3)
-    camera = Camera(width, height, np.asarray(intrinsics, np.float64))
-    pose = inverse_rigid(np.asarray(target_from_reference, np.float64))
-    drawn = render_points(flat, np.zeros((len(flat), 3), np.uint8), camera, pose, splat=1, fill_holes=_CRACKS)
-    return drawn.depth
+    camera = Camera(points.shape[1], points.shape[0], np.asarray(intrinsics, np.float64))
+    return moved_cloud(points, np.zeros(points.shape, np.uint8), target_from_reference, camera).depth
 
 
 def filled_depth(depth: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from torch import Tensor
 from uniugg_core.cameras import Camera
 from uniugg_core.models.decoder import ViewOutput
 from uniugg_core.models.denoiser import Denoiser
-from uniugg_core.models.uniugg import UniUGG
+from uniugg_core.models.uniugg import Seen, UniUGG
 from uniugg_core.observed import keep_observed
 from uniugg_core.requests import sample_seed
 
@@ -35,8 +35,15 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Told:
-    """What the denoiser is told: `condition` (B, Q, E) and `preview` (B, C + 2, Lh, Lw), None without one."""
+    """The reference pictures, and what the denoiser is told of the target views.
 
+    Attributes:
+        seen: the reference pictures.
+        condition: (B, Q, E).
+        preview: (B, C + 2, Lh, Lw), None without one.
+    """
+
+    seen: Seen
     condition: Tensor
     preview: Tensor | None
 
@@ -74,11 +81,11 @@ class Imaginer:
 
     @torch.inference_mode()
     def told(self, features_B2ND: Tensor, batch: PairBatch, grid: tuple[int, int]) -> Told:
-        """What the denoiser is told about the target views."""
+        """What the denoiser is told about the target views; from the features of both pictures it takes the first."""
         model = self.model
         seen = model.see(features_B2ND[:, 0], grid, batch.intrinsics[:, 0].to(model.device))
         pose, matrix = batch.target_from_reference.to(model.device), batch.intrinsics[:, 1].to(model.device)
-        return Told(model.condition(seen, self.rays(batch, grid)), model.preview(seen, pose, matrix))
+        return Told(seen, model.condition(seen, self.rays(batch, grid)), model.preview(seen, pose, matrix))
 
     @torch.inference_mode()
     def imagine(self, told: Told, seeds: Sequence[int], sample: int, grid: tuple[int, int]) -> Tensor:
@@ -106,9 +113,9 @@ class Imaginer:
         return vae.decode(vae.encode(target_BND, grid).mean).to(self.model.dtype)
 
     @torch.inference_mode()
-    def here(self, reference_BND: Tensor, grid: tuple[int, int], batch: PairBatch) -> ViewOutput:
+    def here(self, told: Told, batch: PairBatch) -> ViewOutput:
         """The reference views, each alone, in their cameras' frames."""
-        return self.model.spatial.first(reference_BND, reference_BND, grid, batch.intrinsics[:, 0].to(reference_BND))
+        return self.model.alone(told.seen, batch.intrinsics[:, 0])
 
     @torch.inference_mode()
     def there(self, reference_BND: Tensor, target_BND: Tensor, grid: tuple[int, int], batch: PairBatch) -> ViewOutput:

@@ -233,7 +233,7 @@ class _Runner:
         told = imaginer.told(features, batch, grid)
         seeds = [own.seed * 1_000_003 + int(index) for index in batch.index]
         count = own.samples if own.samples > 1 and int(batch.index[0]) < own.spread_scenes else 1
-        observed = imaginer.here(reference, grid, batch)
+        observed = imaginer.here(told, batch)
         made = [
             imaginer.there(reference, imaginer.imagine(told, seeds, sample, grid), grid, batch)
             for sample in range(count)
@@ -247,9 +247,10 @@ class _Runner:
         if self.rival is not None:
             rival = self.rival
             theirs, their_grid = rival.encode(batch)
-            imagined = rival.imagine(rival.told(theirs, batch, their_grid), seeds, 0, their_grid)
+            their_told = rival.told(theirs, batch, their_grid)
+            imagined = rival.imagine(their_told, seeds, 0, their_grid)
             their_view = rival.there(theirs[:, 0], imagined, their_grid, batch)
-            views["regression"] = [rival.shown(their_view, rival.here(theirs[:, 0], their_grid, batch), batch)]
+            views["regression"] = [rival.shown(their_view, rival.here(their_told, batch), batch)]
         return observed, views
 
     def _features(self, batch: PairBatch) -> tuple[Tensor, tuple[int, int]]:

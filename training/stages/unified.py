@@ -160,7 +160,7 @@ class UnifiedStage(Stage):
         model, (features_B2ND, grid) = self.model, self._features(truth)
         seen, preview = self._told(truth, features_B2ND, grid)
         target = imagine_features(model, seen, self._rays(truth, grid), truth.index.tolist(), preview=preview)
-        here = model.spatial.first(seen.features, seen.features, grid, truth.intrinsics[:, 0])
+        here = model.alone(seen, truth.intrinsics[:, 0])
         return here, second_view(model.spatial, seen.features, target, grid, truth)
 
     @torch.no_grad()

@@ -9,7 +9,7 @@ Shape letters: B batch, N tokens, D feature width, H W pixels, Q queries, E cond
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -170,8 +170,14 @@ class UniUGG(nn.Module):
         """Pictures by their features (B, N, D), real or imagined, and calibrations (B, 3, 3)."""
         if not (self.config.language.points or self._previews):
             return Seen(features, grid)
-        features = features.to(self.dtype)
-        return Seen(features, grid, self.spatial.first(features, features, grid, matrix.to(features.device)))
+        seen = Seen(features.to(self.dtype), grid)
+        return replace(seen, view=self.alone(seen, matrix))
+
+    def alone(self, seen: Seen, matrix: Tensor) -> ViewOutput:
+        """What each picture shows by itself, in its own camera's frame; `matrix` (B, 3, 3) are the calibrations."""
+        if seen.view is not None:
+            return seen.view
+        return self.spatial.first(seen.features, seen.features, seen.grid, matrix.to(seen.features.device))
 
     def tokens(self, seen: Seen) -> Tensor:
         """Picture tokens (B, N, W) for the language model."""
