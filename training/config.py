@@ -131,7 +131,10 @@ class EncoderStageConfig:
     teacher: str | None = None  # checkpoint folder of the frozen teacher; null leaves distillation out
     single_share: float = 0.0  # share of batches that are single pictures and only distil
     symmetric: bool = True  # decode (1, 2) and (2, 1); False decodes one order, chosen at random
+    alone_share: float = 0.0  # share of the pairs decoded as two pictures that each stand alone, in its own camera's
+    # frame; for models with decoder.own_frames, which look at a picture that way
     alpha: float = 0.2  # reward of confidence in the pointmap loss
+    log_points: bool = False  # errors between logarithmic points, not in units of the scene's scale
     matching_weight: float = 0.075  # 0 skips the descriptors
     correspondences: int = 8192  # rows of InfoNCE per pair, true and false together
     negative_share: float = 0.5  # share of them that are random negatives
@@ -159,6 +162,7 @@ class VAEStageConfig:
     spatial_weight: float = 1.0  # L_s: confidence-weighted regression and colours through the decoder
     kl_weight: float = 1e-4  # gamma; mean over latent numbers, summed over both views
     alpha: float = 0.2
+    log_points: bool = False  # as in stage 1
     rgb_weight: float = 1.0
     rgb_l1: float = 1.0
     rgb_ssim: float = 0.5
@@ -179,9 +183,12 @@ class UnifiedStageConfig:
     generation_share: float = 0.5  # share of micro-batches that generate; the rest answer questions
     generation_weight: float = 1.0  # lambda
     answer_weight: float = 1.0
+    naming_weight: float = 0.0  # cross-entropy of the class that a picture token is likest to, by its words, on data
+    # with class maps: words then find what they name
     drop_condition: float = 0.1  # share of conditions replaced by the learned null sequence
     spatial_weight: float = 0.0  # pointmap loss of what the denoiser's estimate decodes to, through the frozen decoder
     spatial_share: float = 1.0  # share of each batch that it is computed for; all: a pair costs 1.6 times as much
+    log_points: bool = False  # as in stage 1
     tokenizer: str | None = None  # folder in Qwen2's layout; null: the one that ships
 
 
@@ -203,6 +210,8 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         run = self.run
+        alone = self.encoder.alone_share
+        _require(0 <= alone < 1, "encoder.alone_share", alone, "at least 0 and less than 1")
         _require(self.stage in STAGES, "stage", self.stage, f"one of {STAGES}")
         _require(run.precision in ("fp32", "bf16"), "run.precision", run.precision, "'fp32' or 'bf16'")
         _require(run.device in ("auto", "cpu"), "run.device", run.device, "'auto' or 'cpu'")

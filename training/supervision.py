@@ -40,6 +40,7 @@ class SpatialWeights:
     rgb_l1: float
     rgb_ssim: float
     rgb_lpips: float
+    log_points: bool
 
 
 def spatial_loss(
@@ -67,6 +68,7 @@ def spatial_loss(
         truth.points_in_reference(),
         truth.valid,
         alpha=weights.alpha,
+        logarithmic=weights.log_points,
     )
     loss, parts = both.loss, {"points": both.loss, "regression": both.regression}
     if weights.rgb and all(view.colors is not None for view in outputs):
@@ -99,11 +101,12 @@ def second_view(
     )
 
 
-def second_view_loss(view: ViewOutput, truth: PairBatch, counted_B: Tensor) -> Tensor:
+def second_view_loss(view: ViewOutput, truth: PairBatch, counted_B: Tensor, *, logarithmic: bool = False) -> Tensor:
     """Stage 1's pointmap loss of the target view alone, seen from its own camera, on the rows that count."""
     points = transform_points(truth.target_from_reference, view.points)
     valid = truth.valid[:, 1:] & counted_B[:, None, None, None]
-    return pointmap_loss(points[:, None], view.confidence[:, None], truth.points()[:, 1:], valid).loss
+    true = truth.points()[:, 1:]
+    return pointmap_loss(points[:, None], view.confidence[:, None], true, valid, logarithmic=logarithmic).loss
 
 
 @torch.no_grad()

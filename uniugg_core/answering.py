@@ -87,8 +87,16 @@ def answer_steps(
         condition = sight.condition(last, request.imagine.target, run)
         imagined = sight.imagine(last, condition, request.imagine, 0, run)
         shown[-1] = sight.model.see(imagined, last.grid, last.matrix)
-    prompt = question_prompt(tokenizer, request.question, images=len(shown), history=request.history)
-    embeddings, places = language.assemble(prompt, [sight.model.tokens(seen)[0] for seen in shown])
+    shown[1:] = [sight.model.beside(shown[0], seen, pictures[0].matrix) for seen in shown[1:]]
+    prompt = question_prompt(
+        tokenizer,
+        request.question,
+        images=len(shown),
+        history=request.history,
+        with_marks=sight.model.config.language.marks,
+    )
+    marks = {slot: sight.model.marks(shown[slot.index], [slot], [0])[0] for slot in prompt.marks}
+    embeddings, places = language.assemble(prompt, [sight.model.tokens(seen)[0] for seen in shown], marks=marks)
 
     text = TextStream(tokenizer)
     tokens: list[AnswerToken] = []

@@ -123,6 +123,8 @@ class LanguageConfig:
     bidirectional_queries: bool = False
     translation_scale: float = 1.0  # ray moments are multiplied by it; 1 for metric data
     points: bool = False  # picture tokens also carry the points that the spatial decoder sees in their patches
+    placed: bool = False  # ... and where the first picture's camera would have them; needs `points`
+    marks: bool = False  # places that a question names as "(x, y)" are shown to it; needs `points`
 
 
 @dataclass(frozen=True)
@@ -188,6 +190,8 @@ class ModelConfig:
         _require(encoder.width % encoder.heads == 0, "encoder.heads", encoder.heads, f"a divisor of {encoder.width}")
         _require(decoder.width % decoder.heads == 0, "decoder.heads", decoder.heads, f"a divisor of {decoder.width}")
         language = self.language
+        for name in ("placed", "marks"):
+            _require(language.points or not getattr(language, name), f"language.{name}", True, "False without points")
         for name, heads in (("heads", language.heads), ("kv_heads", language.kv_heads)):
             whole = language.width if name == "heads" else language.heads
             _require(heads > 0 and whole % heads == 0, f"language.{name}", heads, f"a divisor of {whole}")
@@ -326,7 +330,8 @@ def _tiny() -> ModelConfig:
     * What the reference shows is moved to where the target would see it, and the denoiser starts from that preview.
       It predicts the clean latent, and gets the condition laid out beside it as well as by cross-attention.
     * What the reference sees stays where it was seen, in the imagined view too, and the rest is fitted to it.
-    * The language model reads the decoder's points beside the encoder's features.
+    * The language model reads the decoder's points beside the encoder's features, of all pictures in the first one's
+      frame too, and is shown the places that a question names by their coordinates.
     """
     return ModelConfig(
         name="tiny",
@@ -357,6 +362,8 @@ def _tiny() -> ModelConfig:
             max_positions=8192,
             condition_width=192,
             points=True,
+            placed=True,
+            marks=True,
         ),
         denoiser=DenoiserConfig(
             widths=(64, 128, 144),

@@ -20,6 +20,7 @@ __all__ = [
     "decode_points",
     "encode_points",
     "inverse_transform",
+    "mark_points",
     "on_rays",
     "patch_points",
     "project",
@@ -157,6 +158,21 @@ def patch_points(points: Tensor, patch: int) -> Tensor:
     """
     quarters = F.avg_pool2d(points.permute(0, 3, 1, 2), patch // 2).permute(0, 2, 3, 1)
     return F.pixel_unshuffle(encode_points(quarters).permute(0, 3, 1, 2), 2).flatten(2).transpose(1, 2)
+
+
+def mark_points(points: Tensor, picture: Tensor, places: Tensor) -> Tensor:
+    """As :func:`patch_points`, of the smallest patches there are: (M, 12) of the 2 x 2 pixels at M places.
+
+    Args:
+        points: (B, H, W, 3).
+        picture: (M,) which of the B each place is in.
+        places: (M, 2), x and y from 0 (left, top) to 100.
+    """
+    height, width = points.shape[1:3]
+    corner = (places.to(points) / 100 * points.new_tensor([width, height]) - 0.5).round().long()
+    u, v = corner[:, 0].clamp(0, width - 2), corner[:, 1].clamp(0, height - 2)
+    four = torch.stack([points[picture, v + down, u + right] for down in (0, 1) for right in (0, 1)], dim=-1)
+    return encode_points(four.transpose(1, 2)).transpose(1, 2).flatten(1)
 
 
 @full_precision

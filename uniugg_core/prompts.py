@@ -7,19 +7,23 @@ The layout is the chat form of Qwen2.5 without a system message (UniUGG figure 3
 
     <|im_start|>user\\n [picture] \\n [queries] \\n question <|im_end|>\\n<|im_start|>assistant\\n answer <|im_end|>\\n
 
+A question may name a place of a picture as "(x, y)", whole numbers from 0 (left, top) to 100. Models that are shown
+such places get a slot for each picture behind it.
+
 Several pictures are written as ``Frame 1:`` [picture] and so on. Generation reads the condition at the queries of
 ``<|im_start|>user\\n [picture] \\n [queries]``.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .outputs import Turn
 from .tokenizer import SpatialTokenizer
 
-__all__ = ["ImageSlot", "Piece", "Prompt", "QuerySlot", "condition_prefix", "question_prompt"]
+__all__ = ["ImageSlot", "MarkSlot", "Piece", "Prompt", "QuerySlot", "condition_prefix", "question_prompt"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,18 @@ class QuerySlot:
     """Stands for the transform queries."""
 
 
-Piece = tuple[int, ...] | ImageSlot | QuerySlot
+@dataclass(frozen=True)
+class MarkSlot:
+    """Stands for what is at (x, y), each 0 to 100, of picture number `index`."""
+
+    index: int
+    x: int
+    y: int
+
+
+Piece = tuple[int, ...] | ImageSlot | QuerySlot | MarkSlot
+
+_PLACE = re.compile(r"\((\d{1,2}|100), ?(\d{1,2}|100)\)")
 
 
 @dataclass(frozen=True)
@@ -46,8 +61,13 @@ class Prompt:
 
     @property
     def text_tokens(self) -> int:
-        """Number of tokens that are neither picture nor query; the answer is not counted."""
+        """Number of tokens that are neither picture, query nor mark; the answer is not counted."""
         return sum(len(piece) for piece in self.pieces if isinstance(piece, tuple))
+
+    @property
+    def marks(self) -> tuple[MarkSlot, ...]:
+        """The places it shows, each once."""
+        return tuple(dict.fromkeys(piece for piece in self.pieces if isinstance(piece, MarkSlot)))
 
 
 def condition_prefix(tokenizer: SpatialTokenizer) -> Prompt:
@@ -63,6 +83,7 @@ def question_prompt(
     images: int = 1,
     history: Sequence[Turn] = (),
     with_queries: bool = False,
+    with_marks: bool = False,
     answer: str | None = None,
 ) -> Prompt:
     """The prompt of a question about `images` pictures, up to where the answer begins.
@@ -70,6 +91,7 @@ def question_prompt(
     Args:
         history: earlier turns, oldest first; the pictures stand in the first user message.
         with_queries: puts the transform queries after the pictures, for questions about a view from elsewhere.
+        with_marks: shows what is at the places that it names, for models with ``language.marks``.
         answer: for training, the wanted answer.
     """
     encode = tokenizer.encode
@@ -81,10 +103,23 @@ def question_prompt(
         pieces += [ImageSlot(index), newline]
     if with_queries:
         pieces += [QuerySlot(), newline]
+
     to_answer = (tokenizer.im_end, *newline, tokenizer.im_start, *encode("assistant\n"))
     to_question = (tokenizer.im_end, *newline, tokenizer.im_start, *encode("user\n"))
     for turn in history:
-        pieces += [(*encode(turn.question), *to_answer), (*encode(turn.answer), *to_question)]
-    pieces.append((*encode(question), *to_answer))
+        pieces += [*_asked(tokenizer, turn.question, images, with_marks, to_answer)]
+        pieces.append((*encode(turn.answer), *to_question))
+    pieces += _asked(tokenizer, question, images, with_marks, to_answer)
     wanted = () if answer is None else (*encode(answer), tokenizer.im_end)
     return Prompt(tuple(pieces), wanted)
+
+
+def _asked(tokenizer: SpatialTokenizer, text: str, images: int, with_marks: bool, then: tuple[int, ...]) -> list[Piece]:
+    """A question's words and the places between them; the last piece ends with `then`."""
+    pieces: list[Piece] = []
+    end = 0
+    for place in _PLACE.finditer(text) if with_marks else ():
+        pieces.append(tuple(tokenizer.encode(text[end : place.end()])))
+        pieces += [MarkSlot(index, int(place[1]), int(place[2])) for index in range(images)]
+        end = place.end()
+    return [*pieces, (*tokenizer.encode(text[end:]), *then)]

@@ -12,7 +12,7 @@ from small_model import SMALL, TOKENS, features, rays, refused
 from uniugg_core.config import preset
 from uniugg_core.errors import ErrorCode
 from uniugg_core.models.language import IGNORED, Language, build_qwen
-from uniugg_core.prompts import question_prompt
+from uniugg_core.prompts import MarkSlot, question_prompt
 from uniugg_core.tokenizer import SpatialTokenizer
 
 TOKENIZER = SpatialTokenizer.shipped()
@@ -230,3 +230,42 @@ class TestTraining:
         picture = causal.embed_features(features())[0]
         refused(ErrorCode.REQUEST_INVALID, causal.assemble, prompt, [picture])
         refused(ErrorCode.REQUEST_INVALID, causal.assemble, prompt, [picture, picture])
+        marked = question_prompt(TOKENIZER, "(1, 2)?", with_marks=True)
+        refused(ErrorCode.REQUEST_INVALID, causal.assemble, marked, [picture])
+
+
+class TestPlaces:
+    """Points of the pictures, where the first camera has them, and the places that questions name."""
+
+    def patches(self, seed: int = 0) -> torch.Tensor:
+        return torch.rand(1, TOKENS, 12, generator=torch.Generator().manual_seed(seed))
+
+    def test_where_a_later_picture_lies_says_nothing_before_training_and_something_after(self):
+        plain, model = language(points=True), language(points=True, placed=True)
+        plain.load_state_dict({k: v for k, v in model.state_dict().items() if not k.startswith("placed.")})
+        own, other = self.patches(), self.patches(1)
+        before = plain.embed_features(features(), own)
+        assert torch.equal(model.embed_features(features(), own, other), before)
+        torch.nn.init.normal_(model.placed[-1].weight)
+        assert not torch.allclose(model.embed_features(features(), own, other), before)
+        assert torch.equal(model.embed_features(features(), own), model.embed_features(features(), own, own))
+
+    def test_a_mark_is_a_patch_and_says_that_it_is_one(self):
+        model = language(points=True, marks=True)
+        marks = model.embed_marks(features()[0, :2], self.patches()[0, :2])
+        assert torch.allclose(marks - model.mark, model.embed_features(features(), self.patches())[0, :2], atol=1e-6)
+
+    def test_a_mark_stands_behind_its_name(self):
+        model = language(points=True, marks=True)
+        prompt = question_prompt(TOKENIZER, "At (5, 6) or", with_marks=True)
+        picture, mark = torch.zeros(TOKENS, SMALL.language.width), torch.full((SMALL.language.width,), 7.0)
+        embedded, _ = model.assemble(prompt, [picture], marks={MarkSlot(0, 5, 6): mark})
+        named = [i for i, row in enumerate(embedded) if torch.equal(row, mark)]
+        before = sum(
+            len(piece) for piece in prompt.pieces[: prompt.pieces.index(MarkSlot(0, 5, 6))] if isinstance(piece, tuple)
+        )
+        assert named == [before + TOKENS]
+
+    def test_models_without_places_refuse_them(self):
+        refused(ErrorCode.REQUEST_INVALID, language(points=True).embed_marks, features()[0, :1], self.patches()[0, :1])
+        refused(ErrorCode.CHECKPOINT_INVALID, SMALL.replace, language__marks=True)

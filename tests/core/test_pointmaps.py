@@ -18,6 +18,7 @@ from uniugg_core.pointmaps import (
     decode_points,
     encode_points,
     inverse_transform,
+    mark_points,
     patch_points,
     project,
     splat,
@@ -148,3 +149,18 @@ def test_patch_points_are_the_mean_points_of_the_quarters_in_raster_order():
     for number, (row, column) in enumerate(((4, 8), (4, 10), (6, 8), (6, 10))):
         expected = points[1, row : row + 2, column : column + 2].mean(dim=(0, 1))
         assert torch.allclose(quarters[number], expected, atol=1e-6)
+
+
+def test_mark_points_are_the_points_of_the_pixels_around_a_place():
+    points = torch.rand(2, 8, 12, 3, generator=torch.Generator().manual_seed(0))
+    places = torch.tensor([[50, 50], [0, 0], [100, 100]])
+    marks = mark_points(points, torch.tensor([1, 0, 1]), places)
+    assert marks.shape == (3, 12)
+    for mark, picture, row, column in zip(marks, (1, 0, 1), (4, 0, 6), (6, 0, 10)):
+        block = points[picture, row : row + 2, column : column + 2].flatten(0, 1)
+        assert torch.allclose(decode_points(mark.reshape(3, 4).T), block, atol=1e-6)
+
+
+def test_a_mark_is_a_patch_of_two_by_two_pixels():
+    points = torch.rand(1, 2, 2, 3, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(mark_points(points, torch.tensor([0]), torch.tensor([[30, 40]])), patch_points(points, 2)[0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from uniugg_core.outputs import Turn
-from uniugg_core.prompts import ImageSlot, Prompt, QuerySlot, condition_prefix, question_prompt
+from uniugg_core.prompts import ImageSlot, MarkSlot, Prompt, QuerySlot, condition_prefix, question_prompt
 from uniugg_core.tokenizer import SpatialTokenizer
 
 TOKENIZER = SpatialTokenizer.shipped()
@@ -18,6 +18,8 @@ def spelled(prompt: Prompt) -> str:
             words += f"[picture {piece.index}]"
         elif isinstance(piece, QuerySlot):
             words += "[queries]"
+        elif isinstance(piece, MarkSlot):
+            words += f"[{piece.x} {piece.y} of {piece.index}]"
         else:
             words += "".join(NAMES.get(token) or TOKENIZER.decode([token]) for token in piece)
     return words
@@ -58,3 +60,23 @@ def test_no_words_open_a_message():
         return sum(piece.count(TOKENIZER.im_start) for piece in prompt.pieces if isinstance(piece, tuple))
 
     assert messages(hostile) == messages(plain) == 4
+
+
+def test_places_are_shown_behind_their_names():
+    history = [Turn("And (0, 100)?", "(1, 2) m")]
+    prompt = question_prompt(TOKENIZER, "Is (7,30) or (64, 5) nearer?", history=history, with_marks=True)
+    assert spelled(prompt) == (
+        "<|im_start|>user\n[picture 0]\nAnd (0, 100)[0 100 of 0]?<|im_end|>\n"
+        "<|im_start|>assistant\n(1, 2) m<|im_end|>\n"
+        "<|im_start|>user\nIs (7,30)[7 30 of 0] or (64, 5)[64 5 of 0] nearer?<|im_end|>\n<|im_start|>assistant\n"
+    )
+    assert prompt.marks == (MarkSlot(0, 0, 100), MarkSlot(0, 7, 30), MarkSlot(0, 64, 5))
+    two = question_prompt(TOKENIZER, "(1, 2)", images=2, with_marks=True)
+    assert two.marks == (MarkSlot(0, 1, 2), MarkSlot(1, 1, 2))
+    assert two.text_tokens == question_prompt(TOKENIZER, "(1, 2)", images=2).text_tokens
+
+
+def test_what_is_no_place_is_only_words():
+    for text in ("f(3)", "(101, 5)", "(1, 2, 3)", "(-1, 2)", "(1.5, 2)", "(1234, 5)"):
+        assert question_prompt(TOKENIZER, text, with_marks=True) == question_prompt(TOKENIZER, text)
+    assert not question_prompt(TOKENIZER, "(1, 2)").marks

@@ -24,6 +24,7 @@ from training.evaluation.pooled import NETWORK, OURS
 from training.evaluation.rooms import Evaluation, RoomsEvaluation, cases, evaluate_rooms, open_rooms
 from training.evaluation.tables import rooms_table, write_json
 from training.evaluation.understanding import Scored, chance, score_answer, understanding_figures
+from training.showing import look
 from uniugg_core import cli
 from uniugg_core.cameras import Camera
 from uniugg_core.models.decoder import ViewOutput
@@ -155,15 +156,18 @@ class TestLikeThePipeline:
             Asked(0, choice("side", "Where is it?", ("left", "right"), 0, (0,))),
             Asked(1, choice("side", "Which of the two frames is nearer to the big table?", ("1", "2"), 0, (0, 1))),
             Asked(1, choice("side", "What?", ("left", "right"), 0, (1,))),
+            Asked(0, choice("side", "What is at (20, 60) of frame 2?", ("left", "right"), 0, (0, 1))),
         ]
         features, grid = Imaginer(talkative).encode(batch)
         said = Answerer(talkative, tokenizer, 6)(features, grid, batch, asked)
         for item, text in zip(asked, said):
-            pictures = [
-                Observation(batch.image[item.row, view].permute(1, 2, 0).numpy()) for view in item.question.views
-            ]
+            pictures = []
+            for view in item.question.views:
+                image, matrix = batch.image[item.row, view], batch.intrinsics[item.row, view].double().numpy()
+                size = image.shape[-1]
+                pictures.append(Observation(image.permute(1, 2, 0).numpy(), Camera(size, size, matrix)))
             assert text == pipeline.answer(pictures, item.question.text, max_new_tokens=6).text
-        assert len(set(said)) == 3
+        assert len(set(said)) == 4
 
     def test_a_commanded_pose_stands_in_the_prompt_as_in_training(
         self, pipeline: UniUGGPipeline, batch: PairBatch
@@ -175,11 +179,12 @@ class TestLikeThePipeline:
         posed = replace(plain, target_from_reference=pose)
         answerer = Answerer(pipeline.model, pipeline.tokenizer)
         with torch.inference_mode():
-            tokens = answerer._picture_tokens(features, grid, batch, False)
-            without, row = answerer._rows([Asked(1, plain), Asked(1, posed)], tokens, grid, batch)
+            without, row = answerer._rows(features, grid, batch, [Asked(1, plain), Asked(1, posed)], False)
+            seen, _ = look(pipeline.model, features, grid, batch.intrinsics, [(1, (0,))])
+            picture = pipeline.model.tokens(seen)[0]
             prompt = question_prompt(pipeline.tokenizer, plain.text, with_queries=True, answer="left")
             rays = pipeline.model.raymap(batch.target_from_reference[1:2], batch.intrinsics[1:2, 0], grid)
-            lessons = language.collate([[prompt]], [[tokens[1, 0]]], [[language.embed_rays(rays)[0]]])
+            lessons = language.collate([[prompt]], [[picture]], [[language.embed_rays(rays)[0]]])
         start = int((lessons.labels[0] < 0).sum())
         whole = torch.cat([lessons.starts[0], lessons.asked[0][:start]])
         torch.testing.assert_close(row, whole, rtol=1e-4, atol=1e-5)
@@ -197,7 +202,7 @@ class TestBlind:
         assert answerer(one, grid, batch, asked, blind=True) == answerer(two, grid, other, asked, blind=True)
         with torch.inference_mode():
             (blind, again), seen = (
-                [answerer._picture_tokens(features, grid, batch, blind) for features in (one, two)]
+                [answerer._rows(features, grid, batch, asked, blind)[0] for features in (one, two)]
                 for blind in (True, False)
             )
         assert torch.equal(blind, again)

@@ -66,6 +66,17 @@ class TestPointmaps:
         alone = pointmap_loss(3 * points[:1], one[:1], points[:1], valid[:1]).regression
         assert float(mixed) == pytest.approx(float(alone) / 2, rel=1e-5)
 
+    def test_logarithmic_points_have_no_preference_for_small_scenes(self) -> None:
+        """Twice as far and half as far are equally wrong; in units of the scene's scale they are not."""
+        near = torch.zeros(1, 2, 1, 1, 3, dtype=DOUBLE)
+        near[..., 2] = 200.0  # far enough that log(1 + r) is log r
+        one, valid = torch.ones(1, 2, 1, 1, dtype=DOUBLE), torch.ones(1, 2, 1, 1, dtype=torch.bool)
+        up, down = (pointmap_loss(f * near, one, near, valid, logarithmic=True).regression for f in (2.0, 0.5))
+        assert float(up) == pytest.approx(float(down), rel=1e-2) == pytest.approx(2 * math.log(2), rel=1e-2)
+        up, down = (pointmap_loss(f * near, one, near, valid).regression for f in (2.0, 0.5))
+        assert float(up) == pytest.approx(2 * float(down))
+        assert float(pointmap_loss(3 * near, one, near, valid, metric=False, logarithmic=True).loss) < 1e-4
+
     def test_invalid_pixels_bring_neither_value_nor_gradient(self) -> None:
         points, valid = self.points(), torch.ones(2, 2, 3, 4, dtype=torch.bool)
         valid[:, 1, 0] = False
@@ -90,9 +101,11 @@ class TestPointmaps:
     def test_gradient(self) -> None:
         target, valid = self.points()[:1], torch.ones(1, 2, 3, 4, dtype=torch.bool)
         predicted, confidence = (target + 0.3 * rand(*target.shape, seed=2)), 1 + rand(1, 2, 3, 4, seed=3)
-        for metric in (True, False):
+        for metric, log in ((True, False), (False, False), (True, True), (False, True)):
             assert torch.autograd.gradcheck(
-                lambda p, c, metric=metric: pointmap_loss(p, c, target, valid, metric=metric).loss,
+                lambda p, c, metric=metric, log=log: (
+                    pointmap_loss(p, c, target, valid, metric=metric, logarithmic=log).loss
+                ),
                 (predicted.requires_grad_(), confidence.requires_grad_()),
             )
 

@@ -14,10 +14,12 @@ from micro import RememberedRooms, micro
 from training import checkpoint as files
 from training import sources
 from training.config import TrainConfig
+from training.data.views import PairBatch
 from training.loop import Outcome, Trainer, step_generator
 from training.stages import build_stage
 from training.stages.base import Stage
 from training.stages.teacher import class_shares
+from training.stages.vision import to_unit
 from uniugg_core.errors import ErrorCode, UniuggError
 
 
@@ -156,8 +158,6 @@ class TestEncoderStage:
             micro("encoder", encoder={"matching_weight": 0.0, "student_cpe": False}, data={"jitter": [0, 0, 0, 0]})
         )
         batch = stage.source("train").batch("pair", range(2))
-        from training.data.views import PairBatch
-
         losses = [
             stage({**pairs.to_dict(), "kind": "pair"}, step_generator(0, 0))["loss"]
             for pairs in (PairBatch.from_dict(batch), PairBatch.from_dict(batch).swapped())
@@ -168,6 +168,24 @@ class TestEncoderStage:
         stage, losses = self.one_step(encoder={"matching_weight": 0.0, "rgb_weight": 0.0, "symmetric": False})
         assert set(losses) == {"loss", "points", "regression"}
         assert stage.model.spatial.head_a.descriptors.fc1.weight.grad is None
+
+    def test_pictures_alone(self) -> None:
+        """Half of the pairs as two pictures in their own frames: the same losses, of the first camera's branch."""
+        stage, losses = self.one_step(encoder={"alone_share": 0.5, "rgb_weight": 0.0, "matching_weight": 0.0})
+        parts = (losses["points"].detach() + losses["points_alone"].detach()) / 2
+        torch.testing.assert_close(losses["loss"].detach(), parts)
+        batch = {**stage.source("train").batch("pair", range(2)), "kind": "pair"}
+        truth = PairBatch.from_dict(batch)
+        apart = truth.apart()
+        assert torch.equal(apart.points_in_reference(), truth.points())
+        with torch.no_grad():
+            encoded = stage.model.encode(to_unit(truth.image).flatten(0, 1), truth.intrinsics.flatten(0, 1))
+            features = encoded.features.unflatten(0, (-1, 2))
+            first, second = stage._alone(features, encoded.grid, apart)
+            mine = stage.model.spatial.first(features[:, 1], features[:, 1], encoded.grid, truth.intrinsics[:, 1])
+            assert "error_alone" in stage.validate(batch, step_generator(0, 0))
+        torch.testing.assert_close(second.points, mine.points)
+        assert not torch.allclose(first.points, second.points)
 
     def test_frozen_encoder(self, runs: Path, tmp_path: Path) -> None:
         config = micro("encoder", start=runs / "teacher", encoder={"train_encoder": False})
@@ -225,6 +243,23 @@ class TestOtherStages:
         )
         _, outcome = train(config, tmp_path)
         assert np.isfinite(outcome.metrics["error_second"])
+
+    def test_naming_brings_picture_tokens_to_the_words_of_what_they_show(self, runs: Path) -> None:
+        config = micro("unified", start=runs / "vae", unified={"generation_share": 0.0, "naming_weight": 1.0})
+        stage = build_stage(config)
+        batch = {**stage.source("train").batch("question", range(4)), "kind": "question"}
+        optimizer = torch.optim.Adam(stage.model.language.projector.parameters(), lr=3e-3)
+        named = []
+        for step in range(20):
+            losses = stage(batch, step_generator(0, step))
+            torch.testing.assert_close(losses["loss"], losses["answers"] + losses["naming"])
+            named.append(losses["naming"].item())
+            optimizer.zero_grad()
+            losses["naming"].backward()
+            optimizer.step()
+        assert named[-1] < 0.9 * named[0]
+        del batch["classes"]  # recordings have none
+        assert "naming" not in stage(batch, step_generator(0, 0))
 
     def test_learns_four_answers_by_heart(self, runs: Path) -> None:
         """The joint stage learns four questions by heart."""

@@ -228,6 +228,15 @@ class PairBatch:
         flipped["reference_from_view"] = torch.cat([identity, self.target_from_reference[:, None]], 1)
         return PairBatch(index=self.index, **flipped)
 
+    def apart(self) -> PairBatch:
+        """The same pictures, each in its own camera's frame: what both are by themselves."""
+        own = torch.eye(4).to(self.reference_from_view).expand_as(self.reference_from_view)
+        return replace(self, reference_from_view=own)
+
+    def rows(self, chosen: slice) -> PairBatch:
+        """Some of the pairs."""
+        return PairBatch(**{name: tensor[chosen] for name, tensor in self.to_dict().items()})
+
     def symmetrised(self) -> PairBatch:
         """2 B pairs: these, then the same ones swapped."""
         mine, other = self.to_dict(), self.swapped().to_dict()

@@ -21,6 +21,7 @@ from uniugg_core.tokenizer import SpatialTokenizer, TextStream
 
 from ..data.questions import Question
 from ..data.views import PairBatch
+from ..showing import look, marks_of
 
 __all__ = ["Answerer", "Asked"]
 
@@ -73,28 +74,27 @@ class Answerer:
         """
         said = [""] * len(asked)
         with torch.inference_mode():
-            tokens = self._picture_tokens(features_B2ND, grid, batch, blind)
+            rows = self._rows(features_B2ND, grid, batch, asked, blind)
             # alike lengths together: less padding, and the short answers do not wait for the long ones
             order = sorted(range(len(asked)), key=lambda n: (len(asked[n].question.views), len(asked[n].question.text)))
             for start in range(0, len(order), _AT_ONCE):
                 part = order[start : start + _AT_ONCE]
-                rows = self._rows([asked[number] for number in part], tokens, grid, batch)
-                for number, ids in zip(part, self._continue(rows)):
+                for number, ids in zip(part, self._continue([rows[number] for number in part])):
                     stream = TextStream(self.tokenizer)
                     said[number] = "".join(stream.push(token) for token in ids)
         return said
 
-    def _picture_tokens(self, features_B2ND: Tensor, grid: tuple[int, int], batch: PairBatch, blind: bool) -> Tensor:
-        if blind:
-            features_B2ND = self.model.vae.feature_mean.to(features_B2ND).expand_as(features_B2ND)
-        matrices = batch.intrinsics.to(features_B2ND.device)
-        seen = self.model.see(features_B2ND.flatten(0, 1), grid, matrices.flatten(0, 1))
-        return self.model.tokens(seen).unflatten(0, features_B2ND.shape[:2])
-
     def _rows(
-        self, asked: Sequence[Asked], tokens_B2NW: Tensor, grid: tuple[int, int], batch: PairBatch
+        self, features_B2ND: Tensor, grid: tuple[int, int], batch: PairBatch, asked: Sequence[Asked], blind: bool
     ) -> list[Tensor]:
         """Embeddings (T, W) of each prompt."""
+        if blind:
+            features_B2ND = self.model.vae.feature_mean.to(features_B2ND).expand_as(features_B2ND)
+        talks = list(dict.fromkeys((item.row, item.question.views) for item in asked))
+        seen, shown = look(self.model, features_B2ND, grid, batch.intrinsics, talks)
+        pictures = dict(zip(talks, shown))
+        numbers = [pictures[item.row, item.question.views] for item in asked]
+        tokens = self.model.tokens(seen)
         language = self.model.language
         queries: dict[int, Tensor] = {}
         posed = [k for k, item in enumerate(asked) if item.question.target_from_reference is not None]
@@ -104,15 +104,21 @@ class Answerer:
             matrices = batch.intrinsics[[asked[k].row for k in posed], 0].cpu().double()
             rays = self.model.raymap(poses, matrices, grid).float().to(self.model.device)
             queries = dict(zip(posed, language.embed_rays(rays)))
-        rows = []
-        for number, item in enumerate(asked):
-            question = item.question
-            prompt = question_prompt(
-                self.tokenizer, question.text, images=len(question.views), with_queries=number in queries
+        prompts = [
+            question_prompt(
+                self.tokenizer,
+                item.question.text,
+                images=len(item.question.views),
+                with_queries=number in queries,
+                with_marks=self.model.config.language.marks,
             )
-            images = [tokens_B2NW[item.row, view] for view in question.views]
-            rows.append(language.assemble(prompt, images, queries.get(number))[0])
-        return rows
+            for number, item in enumerate(asked)
+        ]
+        marks = marks_of(self.model, seen, numbers, [[prompt] for prompt in prompts])
+        return [
+            language.assemble(prompt, [tokens[picture] for picture in own], queries.get(number), marks[number])[0]
+            for number, (prompt, own) in enumerate(zip(prompts, numbers))
+        ]
 
     def _continue(self, rows: Sequence[Tensor]) -> list[list[int]]:
         """The likeliest continuation of each row, without its closing token."""

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from uniugg_core.pointmaps import encode_points
+
 __all__ = ["PointmapLoss", "confidence_weighted", "pointmap_loss", "scene_scale"]
 
 
@@ -50,8 +52,14 @@ def pointmap_loss(
     *,
     metric: bool | Tensor = True,
     alpha: float = 0.2,
+    logarithmic: bool = False,
 ) -> PointmapLoss:
     """Distance between pointmaps in units of the scene's scale, weighted by the predicted confidence.
+
+    In units of the true scale an error in a small scene counts more than the same factor in a large one, so a network
+    that is unsure of the scale does best to guess low (by about the variance of the scale's logarithm). Distances
+    between logarithmic points (:func:`~uniugg_core.pointmaps.encode_points`; MapAnything, arXiv 2509.13414) have no
+    such preference.
 
     Metric pairs divide prediction and truth by the truth's scale; others each by its own, so that only the shape
     counts. The loss is the mean over a view's valid pixels, summed over views. A view without any counts nothing.
@@ -63,6 +71,7 @@ def pointmap_loss(
         valid_BVHW: where the truth is known.
         metric: whether absolute size counts; one flag, or (B,).
         alpha: weight of the confidence's reward.
+        logarithmic: compares logarithmic points, each prediction that is not metric scaled to the truth first.
     """
     valid_BVHW = valid_BVHW & torch.isfinite(target_BVHW3).all(-1)
     target_BVHW3 = torch.where(valid_BVHW[..., None], target_BVHW3, torch.zeros_like(target_BVHW3))
@@ -74,7 +83,10 @@ def pointmap_loss(
     def divide(points: Tensor, by_B: Tensor) -> Tensor:
         return points / by_B[:, None, None, None, None]
 
-    difference = divide(predicted_BVHW3, scale_B) - divide(target_BVHW3, true_scale_B)
+    if logarithmic:
+        difference = encode_points(divide(predicted_BVHW3, scale_B / true_scale_B)) - encode_points(target_BVHW3)
+    else:
+        difference = divide(predicted_BVHW3, scale_B) - divide(target_BVHW3, true_scale_B)
     # the norm's gradient at zero is NaN; a masked pixel must not bring it in
     error_BVHW = torch.where(
         valid_BVHW, (difference.square().sum(-1) + 1e-12).sqrt(), torch.zeros_like(confidence_BVHW)

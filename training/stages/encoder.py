@@ -109,19 +109,43 @@ class EncoderStage(Stage):
             colors_B23HW, features_B2ND = (
                 torch.where(swap_B.view(-1, *[1] * (x.dim() - 1)), x.flip(1), x) for x in (colors_B23HW, features_B2ND)
             )
-        outputs = self.model.spatial(
-            features_B2ND[:, 0],
-            features_B2ND[:, 1],
-            encoded.grid,
-            matrix=truth.intrinsics[:, 0],
-            with_descriptors=own.matching_weight > 0,
-        )
-        weights = SpatialWeights(own.alpha, own.rgb_weight, own.rgb_l1, own.rgb_ssim, own.rgb_lpips)
-        loss, parts = spatial_loss(outputs, truth, colors_B23HW, weights, self.lpips)
-        if own.matching_weight:
-            parts["matching"] = self._matching(outputs, truth, generator)
-            loss = loss + own.matching_weight * parts["matching"]
+        weights = SpatialWeights(own.alpha, own.rgb_weight, own.rgb_l1, own.rgb_ssim, own.rgb_lpips, own.log_points)
+        count = round(own.alone_share * len(truth))
+        loss, parts = features_B2ND.sum() * 0.0, {}
+        if count < len(truth):
+            together = truth.rows(slice(count, None))
+            outputs = self.model.spatial(
+                features_B2ND[count:, 0],
+                features_B2ND[count:, 1],
+                encoded.grid,
+                matrix=together.intrinsics[:, 0],
+                with_descriptors=own.matching_weight > 0,
+            )
+            loss, parts = spatial_loss(outputs, together, colors_B23HW[count:], weights, self.lpips)
+            if own.matching_weight:
+                parts["matching"] = self._matching(outputs, together, generator)
+                loss = loss + own.matching_weight * parts["matching"]
+            loss = loss * (len(together) / len(truth))
+        if count:
+            apart = truth.rows(slice(count)).apart()
+            alone, more = spatial_loss(
+                self._alone(features_B2ND[:count], encoded.grid, apart),
+                apart,
+                colors_B23HW[:count],
+                weights,
+                self.lpips,
+            )
+            loss = loss + alone * (count / len(truth))
+            parts |= {f"{name}_alone": value for name, value in more.items()}
         return loss, parts
+
+    def _alone(self, features_B2ND: Tensor, grid: tuple[int, int], truth: PairBatch) -> tuple[ViewOutput, ViewOutput]:
+        """Both pictures of every pair, each decoded beside itself alone."""
+        flat = features_B2ND.transpose(0, 1).flatten(0, 1)
+        view = self.model.spatial.first(flat, flat, grid, truth.intrinsics.transpose(0, 1).flatten(0, 1))
+        halves = zip(*(value.chunk(2) for value in (view.points, view.confidence)))
+        colors = (None, None) if view.colors is None else view.colors.chunk(2)
+        return tuple(ViewOutput(*half, shown) for half, shown in zip(halves, colors))
 
     def _matching(self, outputs: tuple[ViewOutput, ViewOutput], truth: PairBatch, generator: torch.Generator) -> Tensor:
         own, rows = self.own, []
@@ -189,6 +213,10 @@ class EncoderStage(Stage):
         colors = [view.colors for view in outputs if view.colors is not None]
         if colors:
             figures["rgb_l1"] = (torch.stack(colors, 1) - images.unflatten(0, (-1, 2)).movedim(2, -1)).abs().mean()
+        if self.own.alone_share:
+            apart = truth.apart()
+            alone = self._alone(encoded.features.unflatten(0, (-1, 2)), encoded.grid, apart)
+            figures["error_alone"] = point_errors(alone, apart)["error"]
         return {**figures, **point_errors(outputs, truth)}
 
     def pictures(self, batch: Batch, generator: torch.Generator) -> dict[str, np.ndarray]:

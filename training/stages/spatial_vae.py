@@ -77,7 +77,7 @@ class VAEStage(Stage):
             real = 1 if self.model_config.decoder.own_frames else 0  # what is imagined is decoded as the other one
             shown[real] = torch.where(real_B[:, None, None], features_B2ND[:, real].float(), shown[real])
             outputs = self._decode(*shown, grid, truth)
-            weights = SpatialWeights(own.alpha, own.rgb_weight, own.rgb_l1, own.rgb_ssim, own.rgb_lpips)
+            weights = SpatialWeights(own.alpha, own.rgb_weight, own.rgb_l1, own.rgb_ssim, own.rgb_lpips, own.log_points)
             spatial, more = spatial_loss(outputs, truth, images_B23HW, weights, self.lpips)
             loss, parts = loss + own.spatial_weight * spatial, parts | more
         return {"loss": loss, **parts}

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from uniugg_core.config import ModelConfig
@@ -26,16 +27,20 @@ from uniugg_core.tokenizer import SpatialTokenizer
 
 from ..config import TrainConfig
 from ..data.views import PairBatch
+from ..data.world.classes import CLASSES
 from ..pictures import pair_sheet
+from ..showing import look, marks_of
 from ..sources import open_source
 from ..stream import Batch, Source
 from ..supervision import point_errors, second_view, second_view_loss, swapped_where
 from .base import Stage, freeze
+from .teacher import class_shares
 from .vision import to_unit
 
 __all__ = ["UnifiedStage", "imagine_features"]
 
 FROZEN = ("encoder", "spatial", "vae")
+_TEMPERATURE = 0.07  # of likenesses between picture tokens and words
 _SAMPLER = "dpm++"  # few steps suffice for validation
 
 
@@ -111,16 +116,18 @@ class UnifiedStage(Stage):
         """L_gen of pairs, or L_vqa of questions."""
         if batch["kind"] == "pair":
             return self._generation(batch, generator)
-        loss = self._answers(batch)[0]
-        return {"loss": self.own.answer_weight * loss, "answers": loss}
+        parts = self._answers(batch)
+        loss = self.own.answer_weight * parts["answers"]
+        if "naming" in parts:
+            loss = loss + self.own.naming_weight * parts["naming"]
+        return {"loss": loss, **parts}
 
     def validate(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Pairs: noise loss, errors of imagined views. Questions: loss, share of answers right to the last token."""
         if batch["kind"] == "pair":
             figures, truth = self._generation(batch, generator), PairBatch.from_dict(batch)
             return {"generation": figures["generation"], **point_errors(self._imagined(truth), truth)}
-        loss, right = self._answers(batch)
-        return {"answers": loss, "answers_right": right}
+        return self._answers(batch)
 
     def pictures(self, batch: Batch, generator: torch.Generator) -> dict[str, np.ndarray]:
         """As stage 1, with the second view imagined."""
@@ -149,10 +156,10 @@ class UnifiedStage(Stage):
         loss, parts = made.loss, {"generation": made.loss}
         rows = math.ceil(own.spatial_share * len(truth)) if own.spatial_weight and self.training else 0
         if rows:
-            shown = PairBatch.from_dict({name: tensor[:rows] for name, tensor in truth.to_dict().items()})
+            shown = truth.rows(slice(rows))
             view = second_view(model.spatial, seen.features[:rows], made.to_features(made.estimate[:rows]), grid, shown)
             counted_B = ~made.blind[:rows].to(shown.depth.device)
-            parts["points"] = second_view_loss(view, shown, counted_B)
+            parts["points"] = second_view_loss(view, shown, counted_B, logarithmic=own.log_points)
             loss = loss + own.spatial_weight * parts["points"]
         return {"loss": own.generation_weight * loss, **parts}
 
@@ -179,13 +186,15 @@ class UnifiedStage(Stage):
 
     # --- answers ---
 
-    def _answers(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Cross-entropy of the answers' tokens, and the share of answers whose every token is the likeliest."""
-        language, truth, questions = self.model.language, PairBatch.from_dict(batch), batch["questions"]
+    def _answers(self, batch: Batch) -> dict[str, Tensor]:
+        """Cross-entropy of the answers' tokens, the share of answers whose every token is the likeliest, and naming."""
+        model, truth, questions = self.model, PairBatch.from_dict(batch), batch["questions"]
+        language = model.language
         features_B2ND, grid = self._features(truth)
-        with torch.no_grad():
-            seen = self.model.see(features_B2ND.flatten(0, 1), grid, truth.intrinsics.flatten(0, 1))
-        tokens_B2NW = self.model.tokens(seen).unflatten(0, features_B2ND.shape[:2])
+        # the questions of a row are all about the same views
+        talks = [(row, together[0].views) for row, together in enumerate(questions)]
+        seen, numbers = look(model, features_B2ND, grid, truth.intrinsics, talks)
+        tokens = model.tokens(seen)
         queries: list[list[Tensor | None]] = [[None] * len(together) for together in questions]
         posed = [
             (row, place)
@@ -198,12 +207,30 @@ class UnifiedStage(Stage):
             # a commanded view has the calibration of the picture it is asked about
             matrices = truth.intrinsics[[row for row, _ in posed], 0]
             for (row, place), query in zip(
-                posed, language.embed_rays(self.model.raymap(poses.to(matrices), matrices, grid))
+                posed, language.embed_rays(model.raymap(poses.to(matrices), matrices, grid))
             ):
                 queries[row][place] = query
         prompts = [[self._prompt(question) for question in together] for together in questions]
-        images = [[tokens_B2NW[row, view] for view in together[0].views] for row, together in enumerate(questions)]
-        return language(language.collate(prompts, images, queries))
+        images = [[tokens[number] for number in own] for own in numbers]
+        marks = marks_of(model, seen, numbers, prompts)
+        loss, right = language(language.collate(prompts, images, queries, marks))
+        parts = {"answers": loss, "answers_right": right}
+        if self.own.naming_weight and truth.classes is not None:
+            flat = [2 * row + view for row, views in talks for view in views]
+            parts["naming"] = self._naming(seen.features, truth.classes.flatten(0, 1)[flat])
+        return parts
+
+    def _naming(self, features_PND: Tensor, classes_PHW: Tensor) -> Tensor:
+        """How badly picture tokens tell by their likeness to words of what class their pixels are."""
+        language = self.model.language
+        with torch.no_grad():
+            words_LW = torch.stack(
+                [language.embed_tokens(self.tokenizer.encode(f" {name}")).mean(0) for name in CLASSES]
+            ).float()
+        shares_PNL = class_shares(classes_PHW, self.model_config.encoder.patch, len(CLASSES))
+        tokens_PNW = language.projector(features_PND.to(language.dtype)).float()
+        likeness = F.normalize(tokens_PNW, dim=-1) @ F.normalize(words_LW, dim=-1).T
+        return F.cross_entropy((likeness / _TEMPERATURE).flatten(0, 1), shares_PNL.flatten(0, 1))
 
     def _prompt(self, question: object) -> Prompt:
         return question_prompt(
@@ -212,5 +239,6 @@ class UnifiedStage(Stage):
             images=len(question.views),
             history=getattr(question, "history", ()),  # rooms ask one question at a time
             with_queries=question.target_from_reference is not None,
+            with_marks=self.model_config.language.marks,
             answer=question.answer,
         )

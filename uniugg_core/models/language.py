@@ -1,7 +1,9 @@
 """Language model: reads pictures and transform queries, speaks answers, and conditions the denoiser (UniUGG, stage 3).
 
 1. A two-layer projector brings the encoder's features to the model's width: one token a patch. A second one may add
-   where the spatial decoder sees the patch in space (the idea of LLaVA-3D, ICCV 2025).
+   where the spatial decoder sees the patch in space (the idea of LLaVA-3D, ICCV 2025), and a third one where it lies
+   in the first picture's frame. A place that a question names may be shown to it as a patch of its own (as regions are
+   in SpatialRGPT, NeurIPS 2024).
 2. A two-layer MLP brings each target ray to a transform query, marked by one learned "view query" vector.
 3. For generation the states after the final norm at the query positions, normalised and projected, are the condition C.
 4. For answers the model continues the chat prompt token by token.
@@ -15,7 +17,7 @@ width, V vocabulary.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +27,7 @@ from torch import Tensor, nn
 from .._compat import ensure_torchvision
 from ..config import LanguageConfig
 from ..errors import ErrorCode, UniuggError
-from ..prompts import ImageSlot, Prompt, QuerySlot, condition_prefix
+from ..prompts import ImageSlot, MarkSlot, Prompt, QuerySlot, condition_prefix
 from ..tokenizer import SpatialTokenizer
 
 __all__ = ["IGNORED", "Language", "Lessons", "Prefix", "build_qwen"]
@@ -104,11 +106,12 @@ class Language(nn.Module):
         width = config.width
         self.qwen = build_qwen(config)
         self.projector = nn.Sequential(nn.Linear(feature_width, width), nn.GELU(), nn.Linear(width, width))
-        self.points = (
-            nn.Sequential(nn.Linear(_PATCH_POINTS, width), nn.GELU(), nn.Linear(width, width))
-            if config.points
-            else None
-        )
+        self.points = _points_projector(width) if config.points else None
+        self.placed = _points_projector(width) if config.placed else None
+        if self.placed is not None:  # says nothing at first, so that a model which can speak may get it later
+            nn.init.zeros_(self.placed[-1].weight)
+            nn.init.zeros_(self.placed[-1].bias)
+        self.mark = nn.Parameter(torch.randn(width) * 0.02) if config.marks else None
         self.query = nn.Sequential(nn.Linear(_RAY, width), nn.GELU(), nn.Linear(width, width))
         self.view_query = nn.Parameter(torch.randn(width) * 0.02)
         self.condition_projector = (
@@ -166,12 +169,13 @@ class Language(nn.Module):
         """Token numbers to (T, W)."""
         return self.qwen.model.embed_tokens(torch.tensor(ids, dtype=torch.long, device=self.device))
 
-    def embed_features(self, features: Tensor, points: Tensor | None = None) -> Tensor:
+    def embed_features(self, features: Tensor, points: Tensor | None = None, placed: Tensor | None = None) -> Tensor:
         """Encoder features (..., N, D), real or generated, to picture tokens (..., N, W).
 
         Args:
             features: of any number of pictures.
             points: (..., N, 12), their patches' :func:`~uniugg_core.pointmaps.patch_points`; for models that read them.
+            placed: the same in the frame of the first picture of a question; None: this is the first one.
 
         Raises:
             UniuggError: REQUEST_INVALID if the model reads points and none are given.
@@ -181,14 +185,33 @@ class Language(nn.Module):
             return tokens
         if points is None:
             raise UniuggError(ErrorCode.REQUEST_INVALID, "this language model reads the points of a picture as well")
-        return tokens + self.points(points.to(self.dtype))
+        tokens = tokens + self.points(points.to(self.dtype))
+        return (
+            tokens
+            if self.placed is None
+            else tokens + self.placed((points if placed is None else placed).to(self.dtype))
+        )
+
+    def embed_marks(self, features: Tensor, points: Tensor, placed: Tensor | None = None) -> Tensor:
+        """Places that questions name, (M, W), as :meth:`embed_features` of patches of their own.
+
+        Raises:
+            UniuggError: REQUEST_INVALID if the model is not shown any.
+        """
+        if self.mark is None:
+            raise UniuggError(ErrorCode.REQUEST_INVALID, "this language model is not shown the places of a question")
+        return self.embed_features(features, points, placed) + self.mark
 
     def embed_rays(self, raymap: Tensor) -> Tensor:
         """Plücker rays (B, gh, gw, 6) of the target view to transform queries (B, gh gw, W)."""
         return self.query(raymap.to(self.dtype).flatten(1, 2)) + self.view_query
 
     def assemble(
-        self, prompt: Prompt, images: Sequence[Tensor], queries: Tensor | None = None
+        self,
+        prompt: Prompt,
+        images: Sequence[Tensor],
+        queries: Tensor | None = None,
+        marks: Mapping[MarkSlot, Tensor] | None = None,
     ) -> tuple[Tensor, list[slice]]:
         """One sequence of embeddings.
 
@@ -196,6 +219,7 @@ class Language(nn.Module):
             prompt: the order.
             images: picture tokens (N, W) by number, from :meth:`embed_features`.
             queries: (Q, W), from :meth:`embed_rays`, where the prompt has a slot for them.
+            marks: (W,) each, from :meth:`embed_marks`, where the prompt has slots for them.
 
         Returns:
             (T, W), and where each picture's tokens stand. The prompt's answer is not part of it.
@@ -218,6 +242,10 @@ class Language(nn.Module):
                 if queries is None:
                     raise UniuggError(ErrorCode.REQUEST_INVALID, "the prompt has transform queries, none were given")
                 part = queries
+            elif isinstance(piece, MarkSlot):
+                if marks is None or piece not in marks:
+                    raise UniuggError(ErrorCode.REQUEST_INVALID, f"the prompt shows {piece}, which was not given")
+                part = marks[piece][None]
             else:
                 part = self.embed_tokens(piece)
             parts.append(part)
@@ -356,6 +384,7 @@ class Language(nn.Module):
         prompts: Sequence[Sequence[Prompt]],
         images: Sequence[Sequence[Tensor]],
         queries: Sequence[Sequence[Tensor | None]] | None = None,
+        marks: Sequence[Mapping[MarkSlot, Tensor]] | None = None,
     ) -> Lessons:
         """A training batch of questions with their wanted answers.
 
@@ -366,14 +395,15 @@ class Language(nn.Module):
             prompts: by row, with `answer` set.
             images: for each row its picture tokens (N, W).
             queries: for each prompt its transform queries (Q, W), or None.
+            marks: for each row what is at the places that its prompts name.
         """
         starts, rows, asked, labels = [], [], [], []
         for number, together in enumerate(prompts):
-            shared = _shared_pieces(together)
-            starts.append(self.assemble(Prompt(together[0].pieces[:shared]), images[number])[0])
+            shared, seen = _shared_pieces(together), None if marks is None else marks[number]
+            starts.append(self.assemble(Prompt(together[0].pieces[:shared]), images[number], marks=seen)[0])
             for place, prompt in enumerate(together):
                 own = None if queries is None else queries[number][place]
-                rest, _ = self.assemble(Prompt(prompt.pieces[shared:]), images[number], own)
+                rest, _ = self.assemble(Prompt(prompt.pieces[shared:]), images[number], own, seen)
                 asked.append(torch.cat([rest, self.embed_tokens(prompt.answer)]))
                 labels.append(torch.tensor([*[IGNORED] * len(rest), *prompt.answer], device=self.device))
                 rows.append(number)
@@ -423,6 +453,10 @@ class Language(nn.Module):
             if token in self._stops:
                 return
             step = self.embed_tokens([token])[None]
+
+
+def _points_projector(width: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(_PATCH_POINTS, width), nn.GELU(), nn.Linear(width, width))
 
 
 def _shared_pieces(prompts: Sequence[Prompt]) -> int:

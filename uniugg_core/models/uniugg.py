@@ -8,7 +8,7 @@ Shape letters: B batch, N tokens, D feature width, H W pixels, Q queries, E cond
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from ..cameras.rays import plucker_raymap
 from ..config import ModelConfig
-from ..pointmaps import canonical_map, patch_points, splat, transform_points
+from ..pointmaps import canonical_map, mark_points, patch_points, splat, transform_points
+from ..prompts import MarkSlot
 from ..tokenizer import SpatialTokenizer
 from .decoder import SpatialDecoder, ViewOutput
 from .denoiser import Denoiser, build_denoiser
@@ -42,11 +43,13 @@ class Seen:
         grid: (h, w) of the N tokens.
         view: what the spatial decoder sees in each picture alone, in its own camera's frame; None where no part of the
             model reads it.
+        placed: (B, H, W, 3) its points in the frame of the first picture of a question; None: it is the first.
     """
 
     features: Tensor
     grid: tuple[int, int]
     view: ViewOutput | None = None
+    placed: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -179,9 +182,35 @@ class UniUGG(nn.Module):
             return seen.view
         return self.spatial.first(seen.features, seen.features, seen.grid, matrix.to(seen.features.device))
 
+    def beside(self, first: Seen, seen: Seen, matrix: Tensor) -> Seen:
+        """`seen` as a later picture of questions whose first pictures are `first`, with calibrations (B, 3, 3)."""
+        if not self.config.language.placed:
+            return seen
+        matrix = matrix.to(seen.features.device)
+        _, other = self.spatial(first.features, seen.features, seen.grid, matrix=matrix, with_descriptors=False)
+        return replace(seen, placed=other.points)
+
     def tokens(self, seen: Seen) -> Tensor:
         """Picture tokens (B, N, W) for the language model."""
-        return self.language.embed_features(seen.features, self._patches(seen))
+        placed = None if seen.placed is None else patch_points(seen.placed, self.config.encoder.patch)
+        return self.language.embed_features(seen.features, self._patches(seen), placed)
+
+    def marks(self, seen: Seen, slots: Sequence[MarkSlot], pictures: Sequence[int]) -> Tensor:
+        """What the language model is shown (M, W) for M places that questions name.
+
+        Args:
+            seen: the pictures.
+            slots: the places; whose `index` is the question's own count of pictures.
+            pictures: which of the B of `seen` each is in.
+        """
+        rows, columns = seen.grid
+        device = seen.features.device
+        picture = torch.tensor(pictures, dtype=torch.long, device=device)
+        places = torch.tensor([(slot.x, slot.y) for slot in slots], dtype=torch.float32, device=device).reshape(-1, 2)
+        x, y = (places / 100 * places.new_tensor([columns, rows])).long().unbind(-1)
+        features = seen.features[picture, y.clamp(max=rows - 1) * columns + x.clamp(max=columns - 1)]
+        placed = None if seen.placed is None else mark_points(seen.placed, picture, places)
+        return self.language.embed_marks(features, mark_points(seen.view.points, picture, places), placed)
 
     def condition(self, seen: Seen, raymap: Tensor) -> Tensor:
         """The language model's condition (B, Q, E) of the views that rays (B, h, w, 6) ask for."""
