@@ -101,7 +101,8 @@ def answer_steps(
     text = TextStream(tokenizer)
     tokens: list[AnswerToken] = []
     stop_logprob: float | None = None
-    generation = language.generate(embeddings, request.max_new_tokens)
+    draws = sight.model.config.generation.number_draws
+    generation = language.generate(embeddings, request.max_new_tokens, number_draws=draws)
     for number in range(1, request.max_new_tokens + 1):
         stage = "prefill" if number == 1 else "generate"
         run.report(stage, step=number, steps=request.max_new_tokens)

@@ -155,6 +155,7 @@ class GenerationConfig:
     steps: int = 50
     guidance: float = 1.0
     max_new_tokens: int = 64
+    number_draws: int = 0  # an answer that begins with a digit is the median of this many drawn ones; 0: the likeliest
     max_question_tokens: int = 1024  # a longer question is refused
     max_images: int = 32  # pictures of one question
     keep_observed: bool = False  # an imagined view shows the reference's own points where it sees them
@@ -330,6 +331,7 @@ def _tiny() -> ModelConfig:
     * What the reference shows is moved to where the target would see it, and the denoiser starts from that preview.
       It predicts the clean latent, and gets the condition laid out beside it as well as by cross-attention.
     * What the reference sees stays where it was seen, in the imagined view too, and the rest is fitted to it.
+    * A number that it is unsure of is said as the median of what it might say, not digit by likeliest digit.
     * The language model reads the decoder's points beside the encoder's features, of all pictures in the first one's
       frame too, and is shown the places that a question names by their coordinates.
     """
@@ -376,7 +378,12 @@ def _tiny() -> ModelConfig:
             prediction="sample",
         ),
         generation=GenerationConfig(
-            scheduler="dpm++", steps=4, max_new_tokens=32, max_question_tokens=256, keep_observed=True
+            scheduler="dpm++",
+            steps=4,
+            max_new_tokens=32,
+            number_draws=32,
+            max_question_tokens=256,
+            keep_observed=True,
         ),
     )
 

@@ -47,6 +47,7 @@ class Answerer:
 
     def __init__(self, model: UniUGG, tokenizer: SpatialTokenizer, max_new_tokens: int | None = None) -> None:
         self.model, self.tokenizer = model, tokenizer
+        self.draws = model.config.generation.number_draws
         self.limit = max_new_tokens or model.config.generation.max_new_tokens
         # what an answer cannot hold: control tokens but those that end it, and rows of the embedding without a token
         self._forbidden = torch.ones(model.config.language.vocab_size, dtype=torch.bool)
@@ -79,7 +80,10 @@ class Answerer:
             order = sorted(range(len(asked)), key=lambda n: (len(asked[n].question.views), len(asked[n].question.text)))
             for start in range(0, len(order), _AT_ONCE):
                 part = order[start : start + _AT_ONCE]
-                for number, ids in zip(part, self._continue([rows[number] for number in part])):
+                likeliest = self._continue([rows[number] for number in part])
+                for number, ids in zip(part, likeliest):
+                    if self.draws and ids:
+                        ids = self._number(rows[number], ids)
                     stream = TextStream(self.tokenizer)
                     said[number] = "".join(stream.push(token) for token in ids)
         return said
@@ -119,6 +123,13 @@ class Answerer:
             language.assemble(prompt, [tokens[picture] for picture in own], queries.get(number), marks[number])[0]
             for number, (prompt, own) in enumerate(zip(prompts, numbers))
         ]
+
+    def _number(self, row: Tensor, likeliest: list[int]) -> list[int]:
+        """What is said instead of the likeliest tokens where those begin a number."""
+        if not self.model.language.begins_number(likeliest[0]):
+            return likeliest
+        said = self.model.language.generate(row, self.limit, number_draws=self.draws)
+        return [token for token, _ in said if token not in self.tokenizer.stop_ids]
 
     def _continue(self, rows: Sequence[Tensor]) -> list[list[int]]:
         """The likeliest continuation of each row, without its closing token."""

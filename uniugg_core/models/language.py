@@ -17,6 +17,9 @@ width, V vocabulary.
 from __future__ import annotations
 
 import copy
+import itertools
+import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +39,8 @@ IGNORED = -100  # label of tokens that the loss leaves out
 _TOGETHER = 32  # questions of about the same length that are taught at once
 _RAY = 6  # numbers of a Plücker ray
 _PATCH_POINTS = 12  # numbers of pointmaps.patch_points
+_NUMBER = re.compile(rb"[0-9.]+")
+_NUMBER_TOKENS = 16  # a number with its unit is no longer
 
 
 @dataclass(frozen=True)
@@ -121,6 +126,7 @@ class Language(nn.Module):
         self._prefix: Prompt | None = None
         self._stops: frozenset[int] = frozenset()
         self._forbidden: Tensor | None = None
+        self._digits: dict[int, str] = {}
 
     def bind(self, tokenizer: SpatialTokenizer) -> None:
         """Takes the numbers of the control tokens from the tokenizer, and which tokens an answer may contain.
@@ -140,6 +146,10 @@ class Language(nn.Module):
         forbidden[sorted(tokenizer.control_ids)] = True
         forbidden[list(tokenizer.stop_ids)] = False
         self._forbidden = forbidden
+        spelled = {token: tokenizer.token_bytes(token) for token in range(len(tokenizer))}
+        self._digits = {
+            token: text.decode() for token, text in spelled.items() if text and not text.strip(b"0123456789.")
+        }
 
     def revive(self) -> None:
         """Rebuilds what no checkpoint holds, the rotary frequencies, after construction on the meta device."""
@@ -322,6 +332,10 @@ class Language(nn.Module):
 
     # Words
 
+    def begins_number(self, token: int) -> bool:
+        """Whether an answer that begins with this token begins with a digit."""
+        return token in self._digits
+
     def forward(self, lessons: Lessons) -> tuple[Tensor, Tensor]:
         """Cross-entropy () of the answers' tokens, and the share () of answers whose every token is the likeliest.
 
@@ -422,13 +436,20 @@ class Language(nn.Module):
         *,
         temperature: float = 0.0,
         generator: torch.Generator | None = None,
+        number_draws: int = 0,
     ) -> Iterator[tuple[int, float]]:
         """Continues one sequence token by token.
+
+        The likeliest digit after the likeliest digit is a bad number where the model is unsure: if 0.9, 1.8, 2.0 and
+        2.2 m are equally likely, it is 2.0 or 2.2. With `number_draws`, an answer that would begin with a digit is
+        drawn so often, always with the same random numbers, and the one of median value is said: the choice of least
+        absolute error (minimum-risk decoding).
 
         Args:
             embeddings: (T, W), from :meth:`assemble`.
             max_new_tokens: upper limit.
             temperature: 0 takes the likeliest token; above 0 draws with `generator`.
+            number_draws: see above; counts at temperature 0.
 
         Yields:
             (token, natural logarithm of its probability among the tokens an answer may contain). A stop token is
@@ -439,7 +460,7 @@ class Language(nn.Module):
             raise UniuggError(ErrorCode.CHECKPOINT_MISSING, "the language model has no tokenizer; call bind() first")
         forbidden = self._forbidden.to(embeddings.device)
         cache, step = None, embeddings[None]
-        for _ in range(max_new_tokens):
+        for number in range(max_new_tokens):
             output = self.qwen.model(inputs_embeds=step, past_key_values=cache, use_cache=True)
             cache = output.past_key_values
             logits = self.qwen.lm_head(output.last_hidden_state[0, -1]).float().masked_fill(forbidden, -torch.inf)
@@ -449,10 +470,58 @@ class Language(nn.Module):
                 token = int(torch.multinomial(weights, 1, generator=generator))
             else:
                 token = int(logprobs.argmax())
+            if number == 0 and number_draws and temperature == 0.0 and self.begins_number(token):
+                yield from self._median_number(cache, logprobs, number_draws, max_new_tokens)
+                return
             yield token, float(logprobs[token])
             if token in self._stops:
                 return
             step = self.embed_tokens([token])[None]
+
+    def _median_number(self, cache: Any, logprobs: Tensor, draws: int, limit: int) -> list[tuple[int, float]]:
+        """The answer with the median value of some that are drawn behind `cache`, as :meth:`generate` yields it.
+
+        Args:
+            cache: of all that stands before the answer.
+            logprobs: (V,) of its first token.
+            draws: how many.
+            limit: of tokens.
+        """
+        generator = torch.Generator().manual_seed(0)
+        cache, logprobs = copy.deepcopy(cache), logprobs.expand(draws, -1)
+        cache.batch_repeat_interleave(draws)
+        tokens: list[Tensor] = []
+        said: list[Tensor] = []
+        stops = torch.tensor(sorted(self._stops), device=logprobs.device)
+        over = torch.zeros(draws, dtype=torch.bool, device=logprobs.device)
+        for _ in range(min(limit, _NUMBER_TOKENS)):
+            drawn = torch.multinomial(logprobs.exp().cpu(), 1, generator=generator).to(logprobs.device)
+            tokens.append(drawn[:, 0])
+            said.append(logprobs.gather(1, drawn)[:, 0])
+            over |= torch.isin(drawn[:, 0], stops)
+            if over.all():
+                break
+            embedded = self.qwen.model.embed_tokens(drawn)
+            output = self.qwen.model(inputs_embeds=embedded, past_key_values=cache, use_cache=True)
+            logits = self.qwen.lm_head(output.last_hidden_state[:, -1]).float()
+            logprobs = torch.log_softmax(logits.masked_fill(self._forbidden.to(logits.device), -torch.inf), dim=-1)
+        table, odds = torch.stack(tokens, 1).tolist(), torch.stack(said, 1).tolist()
+        ranked = sorted(range(draws), key=lambda row: (self._value(table[row]), row))
+        known = [row for row in ranked if self._value(table[row]) < math.inf] or ranked
+        answer = []
+        for token, logprob in zip(table[row := known[(len(known) - 1) // 2]], odds[row]):
+            answer.append((token, logprob))
+            if token in self._stops:
+                break
+        return answer
+
+    def _value(self, tokens: Sequence[int]) -> float:
+        """The number that an answer begins with; infinity where it begins with none."""
+        spelled = "".join(self._digits[token] for token in itertools.takewhile(self._digits.__contains__, tokens))
+        try:
+            return float(spelled)
+        except ValueError:
+            return math.inf
 
 
 def _points_projector(width: int) -> nn.Sequential:
