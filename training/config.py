@@ -72,6 +72,7 @@ class DataConfig:
 class OptimizerConfig:
     """AdamW with linear warm-up and a half cosine. Defaults: stage 1 of the released trainer."""
 
+    matrices: str = "adamw"  # "muon": matrices learn by orthogonal updates of AdamW's size, all else by AdamW
     lr: float = 1e-4  # peak learning rate of groups without a factor of their own
     min_lr: float = 1e-6  # where the cosine ends
     warmup: float = 0.03  # share of all steps that the rate climbs
@@ -218,6 +219,8 @@ class TrainConfig:
         _require(self.unified.phase in PHASES, "unified.phase", self.unified.phase, f"one of {PHASES}")
         _require(0 <= self.ema.decay < 1, "ema.decay", self.ema.decay, "at least 0 and less than 1")
         _require(0 <= self.optimizer.warmup <= 1, "optimizer.warmup", self.optimizer.warmup, "a share, 0 to 1")
+        matrices = self.optimizer.matrices
+        _require(matrices in ("adamw", "muon"), "optimizer.matrices", matrices, "'adamw' or 'muon'")
         for name in ("steps", "batch_size", "accumulate", "log_every", "checkpoint_every", "keep"):
             _require(getattr(run, name) > 0, f"run.{name}", getattr(run, name), "above 0")
         for name in ("validate_every", "pictures_every", "validation_samples", "check_every", "threads"):

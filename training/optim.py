@@ -1,4 +1,4 @@
-"""AdamW with its parameter groups, the learning-rate schedule, and moving averages of weights."""
+"""AdamW and Muon with their parameter groups, the learning-rate schedule, and moving averages of weights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ from uniugg_core.errors import ErrorCode, UniuggError
 
 from .config import EmaConfig, OptimizerConfig
 
-__all__ = ["Average", "build_optimizer", "learning_rate", "parameter_groups", "set_learning_rate", "trained_parameters"]
+__all__ = [
+    "AdamWAndMuon",
+    "Average",
+    "build_optimizer",
+    "learning_rate",
+    "parameter_groups",
+    "set_learning_rate",
+    "trained_parameters",
+]
 
 
 def trained_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -24,7 +32,7 @@ def trained_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
 def parameter_groups(
     parameters: Mapping[str, nn.Parameter], config: OptimizerConfig, known: Iterable[str] = ()
 ) -> list[dict]:
-    """Groups by learning-rate factor (longest matching prefix) and weight decay (only tensors of two or more axes).
+    """Groups by optimiser, learning-rate factor (longest matching prefix) and weight decay (not of vectors).
 
     Args:
         parameters: what is trained, by name.
@@ -38,22 +46,68 @@ def parameter_groups(
     for prefix in config.factors:
         if not any(name.startswith(prefix) for name in names):
             raise UniuggError(ErrorCode.REQUEST_INVALID, f"optimizer.factors: no parameter begins with {prefix!r}")
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    groups: dict[tuple[str, float, float], list[nn.Parameter]] = {}
     for name, parameter in parameters.items():
         matching = [prefix for prefix in config.factors if name.startswith(prefix)]
         factor = config.factors[max(matching, key=len)] if matching else 1.0
         decay = config.weight_decay if parameter.dim() > 1 else 0.0
-        groups.setdefault((factor, decay), []).append(parameter)
+        part = "muon" if config.matrices == "muon" and _is_matrix(name, parameter) else "adamw"
+        groups.setdefault((part, factor, decay), []).append(parameter)
     return [
-        {"params": members, "lr": config.lr * factor, "weight_decay": decay, "factor": factor}
-        for (factor, decay), members in groups.items()
+        {"params": members, "lr": config.lr * factor, "weight_decay": decay, "factor": factor, "part": part}
+        for (part, factor, decay), members in groups.items()
     ]
+
+
+def _is_matrix(name: str, parameter: nn.Parameter) -> bool:
+    """Whether it maps vectors to vectors; the rows of a table (of tokens, of positions) each stand for themselves."""
+    return parameter.dim() == 2 and not any(table in name for table in ("embed_tokens", "lm_head", "position"))
+
+
+class AdamWAndMuon(torch.optim.Optimizer):
+    """torch's two optimisers as one, each for its groups; state and groups are shared with theirs.
+
+    Muon (Jordan et al. 2024) makes the update of a matrix orthogonal, so that no direction is left behind; scaled to
+    AdamW's size (Liu et al., arXiv 2502.16982) it takes AdamW's learning rate.
+
+    Args:
+        groups: from :func:`parameter_groups`.
+        config: rates.
+    """
+
+    def __init__(self, groups: list[dict], config: OptimizerConfig) -> None:
+        by_part = {part: [g for g in groups if g["part"] == part] for part in ("adamw", "muon")}
+        self.parts: dict[str, torch.optim.Optimizer] = {}
+        if by_part["adamw"]:
+            self.parts["adamw"] = torch.optim.AdamW(
+                by_part["adamw"], lr=config.lr, betas=config.betas, eps=config.eps, fused=config.fused
+            )
+        if by_part["muon"]:
+            self.parts["muon"] = torch.optim.Muon(by_part["muon"], lr=config.lr, adjust_lr_fn="match_rms_adamw")
+        super().__init__([group for part in self.parts.values() for group in part.param_groups], {})
+        self._share()
+
+    def _share(self) -> None:
+        for name, part in self.parts.items():
+            part.state = self.state
+            part.param_groups = [group for group in self.param_groups if group["part"] == name]
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        """As torch's, and the parts go on with what was loaded."""
+        super().load_state_dict(state_dict)
+        self._share()
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:
+        """Both parts' updates."""
+        for part in self.parts.values():
+            part.step()
 
 
 def build_optimizer(
     parameters: Mapping[str, nn.Parameter], config: OptimizerConfig, known: Iterable[str] = ()
-) -> torch.optim.AdamW:
-    """AdamW over :func:`parameter_groups`.
+) -> torch.optim.Optimizer:
+    """The configured optimiser over :func:`parameter_groups`.
 
     Raises:
         UniuggError: REQUEST_INVALID if nothing is to be trained.
@@ -61,6 +115,8 @@ def build_optimizer(
     if not parameters:
         raise UniuggError(ErrorCode.REQUEST_INVALID, "every parameter is frozen: there is nothing to train")
     groups = parameter_groups(parameters, config, known)
+    if config.matrices == "muon":
+        return AdamWAndMuon(groups, config)
     return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=config.fused)
 
 

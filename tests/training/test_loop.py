@@ -70,8 +70,12 @@ class TestCurve:
 
 
 class TestResume:
-    def test_second_half_equals_that_of_one_run(self, whole: Path, tmp_path: Path) -> None:
-        config = settings(12)
+    @pytest.mark.parametrize("matrices", ["adamw", "muon"])
+    def test_second_half_equals_that_of_one_run(self, whole: Path, tmp_path: Path, matrices: str) -> None:
+        config = settings(12, matrices=matrices)
+        if matrices == "muon":
+            whole, tmp_path = tmp_path / "whole", tmp_path / "half"
+            train(whole, matrices=matrices)
         stage = LineStage(config)
         trainer = Trainer(stage, config, tmp_path, log=None)
         forward = stage.forward
@@ -84,7 +88,7 @@ class TestResume:
         stage.forward = stop_at_seven
         with pytest.raises(KeyboardInterrupt):
             trainer.run()
-        train(tmp_path, resume=True)
+        train(tmp_path, resume=True, matrices=matrices)
         assert curve(tmp_path) == curve(whole)
         ours, theirs = files.Checkpoints(tmp_path).last(), files.Checkpoints(whole).last()
         for name in ("model", "ema", "optimizer"):

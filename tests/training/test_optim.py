@@ -57,6 +57,40 @@ class TestGroups:
         groups = parameter_groups(trained_parameters(model), OptimizerConfig(factors={"b.": 0.5}), names)
         assert sum(len(group["params"]) for group in groups) == 2
 
+    def test_tables_are_no_matrices(self) -> None:
+        model = nn.ModuleDict({"embed_tokens": nn.Embedding(4, 3), "a": nn.Linear(3, 2), "c": nn.Conv2d(1, 1, 3)})
+        groups = parameter_groups(trained_parameters(model), OptimizerConfig(matrices="muon"))
+        assert [p.shape for group in groups if group["part"] == "muon" for p in group["params"]] == [(2, 3)]
+        assert sum(len(group["params"]) for group in groups) == 5
+
+    def test_muon_and_adamw_are_what_each_is_alone(self) -> None:
+        both, matrices, vectors = net(), net(), net()
+        for other in (matrices, vectors):
+            other.load_state_dict(both.state_dict())
+        config = OptimizerConfig(lr=0.01, matrices="muon", weight_decay=0.1)
+        mixed = build_optimizer(trained_parameters(both), config)
+        alone = [
+            torch.optim.Muon(
+                [p for p in matrices.parameters() if p.dim() == 2],
+                lr=0.01,
+                weight_decay=0.1,
+                adjust_lr_fn="match_rms_adamw",
+            ),
+            torch.optim.AdamW(
+                [p for p in vectors.parameters() if p.dim() == 1], lr=0.01, betas=config.betas, weight_decay=0.0
+            ),
+        ]
+        for step in range(3):
+            for model in (both, matrices, vectors):
+                for number, parameter in enumerate(model.parameters()):
+                    draw = torch.Generator().manual_seed(10 * step + number)
+                    parameter.grad = torch.randn(parameter.shape, generator=draw)
+            for optimizer in (mixed, *alone):
+                optimizer.step()
+            mixed.load_state_dict(mixed.state_dict())  # what is loaded goes on
+        for mine, matrix, vector in zip(both.parameters(), matrices.parameters(), vectors.parameters()):
+            torch.testing.assert_close(mine, matrix if mine.dim() == 2 else vector)
+
     def test_nothing_to_train(self) -> None:
         with pytest.raises(UniuggError, match="frozen"):
             build_optimizer(trained_parameters(net().requires_grad_(False)), OptimizerConfig())

@@ -56,7 +56,7 @@ class LineStage(Stage):
         return {"loss": error.square().mean(), "noise": noise.mean()}
 
 
-def settings(steps: int = 12, **run: object) -> TrainConfig:
+def settings(steps: int = 12, matrices: str = "adamw", **run: object) -> TrainConfig:
     """Settings of a run of seconds."""
     values = {
         "steps": steps,
@@ -72,7 +72,12 @@ def settings(steps: int = 12, **run: object) -> TrainConfig:
         **run,
     }
     return TrainConfig.from_dict(
-        {"data": {"workers": 0}, "run": values, "optimizer": {"lr": 0.03, "clip": 1.0}, "ema": {"decay": 0.9}}
+        {
+            "data": {"workers": 0},
+            "run": values,
+            "optimizer": {"lr": 0.03, "clip": 1.0, "matrices": matrices},
+            "ema": {"decay": 0.9},
+        }
     )
 
 
