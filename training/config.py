@@ -170,6 +170,7 @@ class VAEStageConfig:
     rgb_lpips: float = 0.2
     real_reference: float = 0.5  # share of pairs decoded with the true features of the view that is not imagined; 0 as
     # in the figure
+    alone_share: float = 0.0  # share of the pairs whose true features are decoded alone, as in stage 1
     finetune_decoder: bool = True  # False: ablation (c)
     spatial_to_vae: bool = True  # whether L_s also trains the VAE
     statistics_samples: int = 1024  # pairs over which features are standardised at the start; 0: as `start` has it
@@ -211,8 +212,8 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         run = self.run
-        alone = self.encoder.alone_share
-        _require(0 <= alone < 1, "encoder.alone_share", alone, "at least 0 and less than 1")
+        for name, alone in (("encoder", self.encoder.alone_share), ("vae", self.vae.alone_share)):
+            _require(0 <= alone < 1, f"{name}.alone_share", alone, "at least 0 and less than 1")
         _require(self.stage in STAGES, "stage", self.stage, f"one of {STAGES}")
         _require(run.precision in ("fp32", "bf16"), "run.precision", run.precision, "'fp32' or 'bf16'")
         _require(run.device in ("auto", "cpu"), "run.device", run.device, "'auto' or 'cpu'")

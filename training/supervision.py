@@ -17,7 +17,15 @@ from .data.views import PairBatch
 from .losses.appearance import appearance_loss
 from .losses.geometry import pointmap_loss
 
-__all__ = ["SpatialWeights", "point_errors", "second_view", "second_view_loss", "spatial_loss", "swapped_where"]
+__all__ = [
+    "SpatialWeights",
+    "decoded_alone",
+    "point_errors",
+    "second_view",
+    "second_view_loss",
+    "spatial_loss",
+    "swapped_where",
+]
 
 
 def swapped_where(swap_B: Tensor, pairs: PairBatch) -> PairBatch:
@@ -85,6 +93,17 @@ def spatial_loss(
         )
         loss, parts["rgb"] = loss + weights.rgb * rgb, rgb
     return loss, parts
+
+
+def decoded_alone(
+    spatial: SpatialDecoder, features_B2ND: Tensor, grid: tuple[int, int], truth: PairBatch
+) -> tuple[ViewOutput, ViewOutput]:
+    """Both pictures of every pair, each decoded beside itself alone, in its own camera's frame."""
+    flat = features_B2ND.transpose(0, 1).flatten(0, 1)
+    view = spatial.first(flat, flat, grid, truth.intrinsics.transpose(0, 1).flatten(0, 1))
+    halves = zip(view.points.chunk(2), view.confidence.chunk(2))
+    colors = (None, None) if view.colors is None else view.colors.chunk(2)
+    return tuple(ViewOutput(*half, shown) for half, shown in zip(halves, colors))
 
 
 def second_view(

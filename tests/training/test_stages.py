@@ -20,6 +20,7 @@ from training.stages import build_stage
 from training.stages.base import Stage
 from training.stages.teacher import class_shares
 from training.stages.vision import to_unit
+from training.supervision import decoded_alone
 from uniugg_core.errors import ErrorCode, UniuggError
 
 
@@ -181,7 +182,7 @@ class TestEncoderStage:
         with torch.no_grad():
             encoded = stage.model.encode(to_unit(truth.image).flatten(0, 1), truth.intrinsics.flatten(0, 1))
             features = encoded.features.unflatten(0, (-1, 2))
-            first, second = stage._alone(features, encoded.grid, apart)
+            first, second = decoded_alone(stage.model.spatial, features, encoded.grid, apart)
             mine = stage.model.spatial.first(features[:, 1], features[:, 1], encoded.grid, truth.intrinsics[:, 1])
             assert "error_alone" in stage.validate(batch, step_generator(0, 0))
         torch.testing.assert_close(second.points, mine.points)
@@ -222,6 +223,14 @@ class TestOtherStages:
         with pytest.raises(UniuggError, match="lacks .* spatial") as caught:
             build_stage(micro("vae", start=runs / "teacher"))
         assert caught.value.code == ErrorCode.CHECKPOINT_MISMATCH
+
+    def test_pictures_alone_keep_their_true_features(self, runs: Path) -> None:
+        stage = build_stage(micro("vae", start=runs / "encoder", vae={"alone_share": 0.5}))
+        batch = {**stage.source("train").batch("pair", range(4)), "kind": "pair"}
+        losses = stage(batch, step_generator(0, 0))
+        parts = [sum(losses[f"{name}{kind}"] for name in ("points", "rgb")) for kind in ("", "_alone")]
+        expected = losses["features"] + 1e-4 * losses["kl"] + sum(parts) / 2
+        torch.testing.assert_close(losses["loss"], expected)
 
     def test_decoder_not_tuned(self, runs: Path, tmp_path: Path) -> None:
         train(micro("vae", start=runs / "encoder", vae={"finetune_decoder": False}), tmp_path)

@@ -28,7 +28,7 @@ from ..losses.semantics import distillation_loss, random_tokens
 from ..pictures import pair_sheet
 from ..sources import open_source
 from ..stream import Batch, Source
-from ..supervision import SpatialWeights, point_errors, spatial_loss, swapped_where
+from ..supervision import SpatialWeights, decoded_alone, point_errors, spatial_loss, swapped_where
 from .base import Stage, freeze
 from .vision import Vision, freeze_unread, load_lpips, to_unit
 
@@ -129,7 +129,7 @@ class EncoderStage(Stage):
         if count:
             apart = truth.rows(slice(count)).apart()
             alone, more = spatial_loss(
-                self._alone(features_B2ND[:count], encoded.grid, apart),
+                decoded_alone(self.model.spatial, features_B2ND[:count], encoded.grid, apart),
                 apart,
                 colors_B23HW[:count],
                 weights,
@@ -138,14 +138,6 @@ class EncoderStage(Stage):
             loss = loss + alone * (count / len(truth))
             parts |= {f"{name}_alone": value for name, value in more.items()}
         return loss, parts
-
-    def _alone(self, features_B2ND: Tensor, grid: tuple[int, int], truth: PairBatch) -> tuple[ViewOutput, ViewOutput]:
-        """Both pictures of every pair, each decoded beside itself alone."""
-        flat = features_B2ND.transpose(0, 1).flatten(0, 1)
-        view = self.model.spatial.first(flat, flat, grid, truth.intrinsics.transpose(0, 1).flatten(0, 1))
-        halves = zip(*(value.chunk(2) for value in (view.points, view.confidence)))
-        colors = (None, None) if view.colors is None else view.colors.chunk(2)
-        return tuple(ViewOutput(*half, shown) for half, shown in zip(halves, colors))
 
     def _matching(self, outputs: tuple[ViewOutput, ViewOutput], truth: PairBatch, generator: torch.Generator) -> Tensor:
         own, rows = self.own, []
@@ -215,7 +207,7 @@ class EncoderStage(Stage):
             figures["rgb_l1"] = (torch.stack(colors, 1) - images.unflatten(0, (-1, 2)).movedim(2, -1)).abs().mean()
         if self.own.alone_share:
             apart = truth.apart()
-            alone = self._alone(encoded.features.unflatten(0, (-1, 2)), encoded.grid, apart)
+            alone = decoded_alone(self.model.spatial, encoded.features.unflatten(0, (-1, 2)), encoded.grid, apart)
             figures["error_alone"] = point_errors(alone, apart)["error"]
         return {**figures, **point_errors(outputs, truth)}
 

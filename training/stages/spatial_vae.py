@@ -22,7 +22,7 @@ from ..data.views import PairBatch
 from ..pictures import pair_sheet
 from ..sources import open_source
 from ..stream import Batch, Source
-from ..supervision import SpatialWeights, point_errors, second_view, spatial_loss, swapped_where
+from ..supervision import SpatialWeights, decoded_alone, point_errors, second_view, spatial_loss, swapped_where
 from .base import Fetch, Stage, freeze
 from .vision import Vision, freeze_unread, load_lpips, to_unit
 
@@ -76,10 +76,20 @@ class VAEStage(Stage):
             shown = list(rebuilt_B2ND.unbind(1))
             real = 1 if self.model_config.decoder.own_frames else 0  # what is imagined is decoded as the other one
             shown[real] = torch.where(real_B[:, None, None], features_B2ND[:, real].float(), shown[real])
-            outputs = self._decode(*shown, grid, truth)
+            count = round(own.alone_share * len(truth))
+            outputs = self._decode(*(features[count:] for features in shown), grid, truth.rows(slice(count, None)))
             weights = SpatialWeights(own.alpha, own.rgb_weight, own.rgb_l1, own.rgb_ssim, own.rgb_lpips, own.log_points)
-            spatial, more = spatial_loss(outputs, truth, images_B23HW, weights, self.lpips)
-            loss, parts = loss + own.spatial_weight * spatial, parts | more
+            spatial, more = spatial_loss(
+                outputs, truth.rows(slice(count, None)), images_B23HW[count:], weights, self.lpips
+            )
+            parts |= more
+            if count:
+                apart = truth.rows(slice(count)).apart()
+                views = decoded_alone(self.model.spatial, features_B2ND[:count].float(), grid, apart)
+                alone, more = spatial_loss(views, apart, images_B23HW[:count], weights, self.lpips)
+                parts |= {f"{name}_alone": value for name, value in more.items()}
+                spatial = spatial + (alone - spatial) * (count / len(truth))
+            loss = loss + own.spatial_weight * spatial
         return {"loss": loss, **parts}
 
     def validate(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
