@@ -190,6 +190,7 @@ class UnifiedStageConfig:
     drop_condition: float = 0.1  # share of conditions replaced by the learned null sequence
     spatial_weight: float = 0.0  # pointmap loss of what the denoiser's estimate decodes to, through the frozen decoder
     spatial_share: float = 1.0  # share of each batch that it is computed for; all: a pair costs 1.6 times as much
+    seen_share: float = 1.0  # share of the pixels it counts among those whose surface the reference sees too
     log_points: bool = False  # as in stage 1
     tokenizer: str | None = None  # folder in Qwen2's layout; null: the one that ships
 
@@ -212,6 +213,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         run = self.run
+        _require(0 <= self.unified.seen_share <= 1, "unified.seen_share", self.unified.seen_share, "a share, 0 to 1")
         for name, alone in (("encoder", self.encoder.alone_share), ("vae", self.vae.alone_share)):
             _require(0 <= alone < 1, f"{name}.alone_share", alone, "at least 0 and less than 1")
         _require(self.stage in STAGES, "stage", self.stage, f"one of {STAGES}")

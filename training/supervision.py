@@ -120,10 +120,30 @@ def second_view(
     )
 
 
-def second_view_loss(view: ViewOutput, truth: PairBatch, counted_B: Tensor, *, logarithmic: bool = False) -> Tensor:
-    """Stage 1's pointmap loss of the target view alone, seen from its own camera, on the rows that count."""
+def second_view_loss(
+    view: ViewOutput,
+    truth: PairBatch,
+    counted_B: Tensor,
+    generator: torch.Generator,
+    *,
+    seen_share: float = 1.0,
+    logarithmic: bool = False,
+) -> Tensor:
+    """Stage 1's pointmap loss of the target view alone, seen from its own camera.
+
+    Args:
+        view: as it is imagined.
+        truth: the pairs.
+        counted_B: which rows count.
+        generator: draws pixels.
+        seen_share: share of the pixels that count among those whose surface the reference sees too.
+        logarithmic: as in :func:`pointmap_loss`.
+    """
     points = transform_points(truth.target_from_reference, view.points)
     valid = truth.valid[:, 1:] & counted_B[:, None, None, None]
+    if seen_share < 1:
+        drawn = torch.rand(valid.shape, generator=generator, device=generator.device).to(valid.device) < seen_share
+        valid = valid & (drawn | ~truth.seen()[:, 1:])
     true = truth.points()[:, 1:]
     return pointmap_loss(points[:, None], view.confidence[:, None], true, valid, logarithmic=logarithmic).loss
 

@@ -250,11 +250,14 @@ class UniUGGPipeline:
         seed: int | None = None,
         callback: Callback | None = None,
     ) -> Answer:
-        """The answer to a question about the pictures: greedy, so the same question has the same answer.
+        """The answer to a question about the pictures; nothing is left to chance, the same question has the same one.
+
+        Words are the likeliest ones, numbers what ``generation.number_draws`` of the model's configuration says.
 
         Args:
             observations: one picture or several, as frames in order.
-            question: plain text; control tokens spelled out in it are just characters.
+            question: plain text; control tokens spelled out in it are just characters. A place of a picture is named
+                as "(x, y)", whole numbers from 0 (left, top) to 100 of its middle square, which is what the model sees.
             history: earlier questions and answers about the same pictures, oldest first.
             max_new_tokens: upper limit of the answer's length; None: the model's default.
             with_evidence: also say where in the pictures the answer rests (one more pass).

@@ -159,7 +159,9 @@ class UnifiedStage(Stage):
             shown = truth.rows(slice(rows))
             view = second_view(model.spatial, seen.features[:rows], made.to_features(made.estimate[:rows]), grid, shown)
             counted_B = ~made.blind[:rows].to(shown.depth.device)
-            parts["points"] = second_view_loss(view, shown, counted_B, logarithmic=own.log_points)
+            parts["points"] = second_view_loss(
+                view, shown, counted_B, generator, seen_share=own.seen_share, logarithmic=own.log_points
+            )
             loss = loss + own.spatial_weight * parts["points"]
         return {"loss": own.generation_weight * loss, **parts}
 
