@@ -128,7 +128,7 @@ def machine() -> str:
         (line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if "model name" in line),
         platform.processor(),
     )
-    return f"two cores of a virtual machine ({model}), no GPU"
+    return model
 
 
 def _mean(reports: list[dict[str, Any]], *path: str) -> str:

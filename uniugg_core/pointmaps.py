@@ -124,7 +124,8 @@ def splat(points: Tensor, values: Tensor, matrix: Tensor) -> Tensor:
 
     Returns:
         (B, C + 2, h, w): per cell of the camera's picture the mean value, the mean logarithm of the distance in metres,
-        and the share of the cell that is covered; zeros where nothing is.
+        and the share of the cell that is covered. Cells that show nothing, share 0, have what the nearest one has that
+        shows something: that surfaces go on is the best first guess. Zeros where the whole picture shows nothing.
     """
     (height, width), (rows, columns), batch = points.shape[1:3], values.shape[2:], len(points)
     pixel, depth = project(points.flatten(1, 2), matrix)
@@ -148,7 +149,17 @@ def splat(points: Tensor, values: Tensor, matrix: Tensor) -> Tensor:
     total = (carried.view(batch, cells, cells) @ values.to(distance).flatten(2).transpose(1, 2)).transpose(1, 2)
     mean = torch.cat([total, logs.view(batch, 1, cells)], 1) / count.view(batch, 1, cells).clamp(min=1)
     covered = (count.view(batch, 1, cells) * cells / (height * width)).clamp(max=1)
-    return torch.cat([mean, covered], 1).unflatten(2, (rows, columns))
+    guess = mean.gather(2, _nearest(covered[:, 0] > 0, rows, columns)[:, None].expand_as(mean))
+    return torch.cat([guess, covered], 1).unflatten(2, (rows, columns))
+
+
+def _nearest(shown: Tensor, rows: int, columns: int) -> Tensor:
+    """For each cell of a grid (B, rows columns) the number of the nearest one that is `shown`; its own if none is."""
+    v, u = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+    place = torch.stack([v, u], -1).flatten(0, 1).float().to(shown.device)
+    away = torch.cdist(place, place).expand(len(shown), -1, -1).masked_fill(~shown[:, None, :], torch.inf)
+    own = torch.arange(rows * columns, device=shown.device)
+    return torch.where(shown.any(1, keepdim=True), away.argmin(-1), own)
 
 
 def patch_points(points: Tensor, patch: int) -> Tensor:

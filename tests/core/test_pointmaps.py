@@ -121,7 +121,8 @@ class TestSplat:
         values = torch.arange(16.0).reshape(1, 1, 4, 4)
         seen = splat(self.wall(2.0) - torch.tensor([0.25, 0.0, 0.0]), values, self.CAMERA)
         assert torch.allclose(seen[0, 0, :, :3], values[0, 0, :, 1:])
-        assert not seen[0, :, :, 3].any()
+        assert not seen[0, 2, :, 3].any()
+        assert torch.equal(seen[0, :2, :, 3], seen[0, :2, :, 2])  # where nothing is seen, the wall goes on
 
     def test_the_nearest_surface_hides_others(self):
         depth = torch.full((1, 16, 16), 3.0)

@@ -373,7 +373,7 @@ class Language(nn.Module):
         rows = lessons.rows[list(group)]
         cache = DynamicCache()
         for number, layer in enumerate(start.layers):
-            cache.update(layer.keys[rows], layer.values[rows], number)
+            cache.update(layer.keys.index_select(0, rows), layer.values.index_select(0, rows), number)
         asked_GTW = nn.utils.rnn.pad_sequence([lessons.asked[number] for number in group], batch_first=True)
         places = torch.arange(asked_GTW.shape[1], device=self.device)
         before = torch.arange(lessons.starts.shape[1], device=self.device)
