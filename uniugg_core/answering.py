@@ -23,7 +23,7 @@ from .requests import AnswerRequest
 from .run import Run
 from .sight import Picture, Sight
 from .tokenizer import SpatialTokenizer, TextStream
-from .values import parse_value
+from .values import conclusion, parse_value
 
 __all__ = ["AnswerStream", "answer_steps"]
 
@@ -127,7 +127,7 @@ def answer_steps(
             evidence = _evidence(sight, pictures, dreamt, attention, places)
     logprobs = tuple(token.logprob for token in tokens)
     said = "".join(token.text for token in tokens)
-    value, unit = parse_value(said)
+    value, unit = parse_value(conclusion(said))
     return Answer(
         text=said,
         # An answer of no words is as sure as the token that ended it.

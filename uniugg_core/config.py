@@ -380,7 +380,7 @@ def _tiny() -> ModelConfig:
         generation=GenerationConfig(
             scheduler="dpm++",
             steps=4,
-            max_new_tokens=32,
+            max_new_tokens=64,
             number_draws=32,
             max_question_tokens=256,
             keep_observed=True,

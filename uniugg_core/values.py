@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-__all__ = ["parse_value"]
+__all__ = ["conclusion", "parse_value"]
 
 _NUMBER = r"(?<![\w.])[-+\u2212]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)?(?:(?<=\d)\.\d+|\.\d+|(?<=\d))(?:[eE][-+]?\d+)?"
 _LENGTHS = {
@@ -67,6 +67,15 @@ _WORDS = (
     "eighteen nineteen twenty"
 ).split()
 _WORD = re.compile(rf"\b({'|'.join(_WORDS)})\b(?:[\s-]+(?:(?!in\b)({_UNIT})(?![\w^/\u00b2\u00b3])))?", re.IGNORECASE)
+
+
+def conclusion(text: str) -> str:
+    """What an answer comes to: what stands behind its reasons, which end with a colon.
+
+    >>> conclusion("the chair 1.2 m, the table 3.0 m: the chair")
+    'the chair'
+    """
+    return text.rpartition(": ")[2]
 
 
 def parse_value(text: str) -> tuple[float | None, str]:

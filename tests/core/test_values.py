@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uniugg_core.values import parse_value
+from uniugg_core.values import conclusion, parse_value
 
 TABLE = [
     ("about 2.5 meters", 2.5, "meters"),
@@ -61,3 +61,16 @@ def test_nothing_breaks_it(text):
     value, unit = parse_value(text)
     assert value is None or value == value
     assert unit == "" or unit in text
+
+
+@pytest.mark.parametrize(
+    ("text", "end"),
+    [
+        ("the chair 1.2 m, the table 3.0 m: the chair", "the chair"),
+        ("left", "left"),
+        ("a: b: 2 m", "2 m"),
+        ("1:2", "1:2"),
+    ],
+)
+def test_conclusion(text, end):
+    assert conclusion(text) == end

@@ -314,6 +314,40 @@ class TestSceneTruth:
         return re.findall(rf"the ((?:(?:{colours}) )?(?:{known}))\b", text)
 
 
+class TestReasons:
+    def lengths(self, question):
+        parts = question.reason.split(", ")
+        if question.reason.startswith("("):  # places have a comma of their own
+            parts = re.findall(r"\(\d+, \d+\) [\d.]+ m", question.reason)
+        return [(name, float(value)) for name, value, _ in (part.rsplit(" ", 2) for part in parts)]
+
+    @pytest.mark.parametrize("family", ["depth_order", "point_order", "relative_distance", "nearer_camera"])
+    def test_lengths_decide(self, family):
+        for _, question in of(family):
+            named = self.lengths(question)
+            letters = "ABCD"[: len(question.options)]
+            assert [name for name, _ in named] == list(letters if question.lettered else question.options)
+            values = [value for _, value in named]
+            far = "farthest" in question.text or "distant" in question.text or "largest" in question.text
+            assert values[question.correct] == (max if far else min)(values)
+            assert question.spoken == f"{question.reason}: {question.answer}"
+
+    def test_sides_in_the_picture(self):
+        for _, question in of("image_side"):
+            first, second = (int(part.rsplit(" ", 1)[1]) for part in question.reason.split(", "))
+            assert question.answer == ("left" if first < second else "right")
+        for _, question in of("commanded_side"):
+            x = int(question.reason.removeprefix("at "))
+            assert question.answer == ("left" if x < 33 else "middle" if x < 67 else "right")
+
+    def test_a_change_of_view_is_the_motion_itself(self):
+        for _, question in of("view_change"):
+            assert question.reason == question.options[question.correct]
+
+    def test_numbers_have_none(self):
+        assert not any(q.reason for _, questions in ASKED for q in questions if q.kind == "numeric")
+
+
 class TestCommandedTruth:
     def test_view(self):
         for pair, q in of("commanded_view"):

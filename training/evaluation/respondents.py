@@ -67,15 +67,16 @@ class OurRespondent:
         self.pipeline, self.limit, self.name = pipeline, max_new_tokens, name
 
     def __call__(self, prompt: str, pictures: Sequence[Picture]) -> Reply:
-        """Greedy, so that the same question has the same answer."""
+        """The same question has the same answer, without the reasons that ours may say before it."""
         from uniugg_core import Observation
+        from uniugg_core.values import conclusion
 
         images = decode(pictures)
         most = self.pipeline.config.generation.max_images
         if len(images) > most:
             images = [images[index] for index in spread(len(images), most)]
         answer = self.pipeline.answer([Observation(image) for image in images], prompt, max_new_tokens=self.limit)
-        return Reply(answer.text, tokens_out=answer.tokens)
+        return Reply(conclusion(answer.text), tokens_out=answer.tokens)
 
 
 class ServerRespondent:

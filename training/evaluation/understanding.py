@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Any
 
-from uniugg_core.values import parse_value
+from uniugg_core.values import conclusion, parse_value
 
 from ..data.questions import Question
 from .mra import mean_relative_accuracy
@@ -27,8 +27,9 @@ def score_answer(said: str, question: Question) -> float:
     """How right the text `said` is, 0 to 1.
 
     Numbers: :func:`mean_relative_accuracy`. Options said in words: 1 if the texts agree but for case, spaces and a full
-    stop. Options said by letter: 1 if the first word is the letter.
+    stop. Options said by letter: 1 if the first word is the letter. Reasons in front of the answer do not count.
     """
+    said = conclusion(said)
     if question.kind == "numeric":
         value, unit = parse_value(said)
         have, want = _factor(unit), _factor(question.unit)

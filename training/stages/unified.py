@@ -242,5 +242,5 @@ class UnifiedStage(Stage):
             history=getattr(question, "history", ()),  # rooms ask one question at a time
             with_queries=question.target_from_reference is not None,
             with_marks=self.model_config.language.marks,
-            answer=question.answer,
+            answer=question.spoken,
         )

@@ -46,9 +46,8 @@ def side_then(sight: Sight, rng: Random) -> Question | None:
     text = phrase(rng, "commanded_side", command=_command(sight, rng), a=sight.spoken[item.id])
     correct = 0 if x < 1 / 3 else 1 if x < 2 / 3 else 2
     options = ("left", "middle", "right")
-    return choice(
-        "commanded_side", text, options, correct, (0,), objects=(item.id,), target_from_reference=_pose(sight)
-    )
+    evidence = {"objects": (item.id,), "target_from_reference": _pose(sight), "reason": f"at {round(100 * x)}"}
+    return choice("commanded_side", text, options, correct, (0,), **evidence)
 
 
 def distance_then(sight: Sight, rng: Random) -> Question | None:

@@ -17,7 +17,7 @@ from uniugg_core.cameras import inverse_rigid
 from ..covisibility import seen_by
 from ..views import View, ViewPair
 from .motions import motion_between
-from .types import Question, choice, lettered, metres, numeric
+from .types import LETTERS, Question, because, choice, lettered, metres, numeric
 from .wording import phrase, where
 
 __all__ = ["MAKERS", "Mark", "command", "mark_at"]
@@ -92,17 +92,20 @@ def point_order(pair: ViewPair, views: tuple[int, ...], rng: Random) -> Question
     marks = [mark for _ in range(rng.choice((2, 2, 3, 4))) if (mark := _mark(pair, view, rng))]
     if len(marks) < 2 or _too_close(marks, 12):
         return None
-    ranked = sorted(mark.depth for mark in marks)
+    depths = [mark.depth for mark in marks]
+    ranked = sorted(depths)
     if ranked[1] < RATIO * ranked[0]:
         return None
     names = tuple(f"({mark.x}, {mark.y})" for mark in marks)
-    correct = min(range(len(marks)), key=lambda k: marks[k].depth)
+    correct = depths.index(ranked[0])
     points, place = tuple(mark.at for mark in marks), where(rng, views, view)
     if len(marks) == 2:
         first, second = marks
         text = phrase(rng, "point_pair_order", x0=first.x, y0=first.y, x1=second.x, y1=second.y, where=place)
-        return choice("point_order", text, names, correct, views, points=points)
-    return lettered("point_order", phrase(rng, "point_order", where=place), names, correct, views, points=points)
+        reason = because(names, depths)
+        return choice("point_order", text, names, correct, views, points=points, reason=reason)
+    text, reason = phrase(rng, "point_order", where=place), because(LETTERS, depths)
+    return lettered("point_order", text, names, correct, views, points=points, reason=reason)
 
 
 def point_distance(pair: ViewPair, views: tuple[int, ...], rng: Random) -> Question | None:
@@ -169,7 +172,8 @@ def view_change(pair: ViewPair, views: tuple[int, ...], rng: Random) -> Question
         return None
     order = rng.sample(range(4), 4)
     text = phrase(rng, "view_change")
-    return lettered("view_change", text, tuple(options[k] for k in order), order.index(0), views)
+    shown = tuple(options[k] for k in order)
+    return lettered("view_change", text, shown, order.index(0), views, reason=options[0])
 
 
 def visible(pair: ViewPair, views: tuple[int, ...], rng: Random) -> Question | None:
@@ -230,8 +234,9 @@ def nearer_camera(pair: ViewPair, views: tuple[int, ...], rng: Random) -> Questi
     if max(distances) < RATIO * min(distances):
         return None
     text = phrase(rng, "nearer_camera", x=mark.x, y=mark.y, f=mark.view + 1)
-    correct = distances.index(min(distances))
-    return choice("nearer_camera", text, ("frame 1", "frame 2"), correct, views, points=(mark.at,))
+    correct, frames = distances.index(min(distances)), ("frame 1", "frame 2")
+    reason = because(frames, distances)
+    return choice("nearer_camera", text, frames, correct, views, points=(mark.at,), reason=reason)
 
 
 def commanded_point(pair: ViewPair, views: tuple[int, ...], rng: Random) -> Question | None:

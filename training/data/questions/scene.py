@@ -11,7 +11,7 @@ from random import Random
 
 from ..graph import SceneObject
 from .sight import Sight, plural
-from .types import Question, choice, lettered, metres, numeric
+from .types import LETTERS, Question, because, choice, lettered, metres, numeric
 from .wording import phrase, where
 
 __all__ = ["MAKERS", "bearing"]
@@ -76,7 +76,8 @@ def relative_distance(sight: Sight, rng: Random) -> Question | None:
     text = phrase(rng, "relative_distance", a=sight.spoken[anchor.id])
     names = tuple(sight.spoken[other.id] for other in others)
     ids = tuple(item.id for item in picked)
-    return lettered("relative_distance", text, names, gaps.index(ranked[0]), sight.views, objects=ids)
+    reason = because(LETTERS, gaps)
+    return lettered("relative_distance", text, names, gaps.index(ranked[0]), sight.views, objects=ids, reason=reason)
 
 
 def object_size(sight: Sight, rng: Random) -> Question | None:
@@ -145,13 +146,15 @@ def image_side(sight: Sight, rng: Random) -> Question | None:
     if picked is None:
         return None
     a, b = picked
-    difference = sight.middle(a.id, view)[0] - sight.middle(b.id, view)[0]
+    middles = [sight.middle(item.id, view)[0] for item in (a, b)]
+    difference = middles[0] - middles[1]
     if abs(difference) < 0.12:
         return None
     names = {"a": sight.spoken[a.id], "b": sight.spoken[b.id]}
     text = phrase(rng, "image_side", where=where(rng, sight.views, view), **names)
     correct = 0 if difference < 0 else 1
-    return choice("image_side", text, ("left", "right"), correct, sight.views, objects=(a.id, b.id))
+    reason = ", ".join(f"{name} {round(100 * x)}" for name, x in zip(names.values(), middles))
+    return choice("image_side", text, ("left", "right"), correct, sight.views, objects=(a.id, b.id), reason=reason)
 
 
 def depth_order(sight: Sight, rng: Random) -> Question | None:
@@ -171,9 +174,11 @@ def depth_order(sight: Sight, rng: Random) -> Question | None:
     correct = distances.index(ranked[0])
     if len(picked) == 2:
         text = phrase(rng, "depth_order", a=names[0], b=names[1], where=place)
-        return choice("depth_order", text, names, correct, sight.views, objects=ids)
+        reason = because(names, distances)
+        return choice("depth_order", text, names, correct, sight.views, objects=ids, reason=reason)
     text = phrase(rng, "farthest" if far else "nearest", where=place)
-    return lettered("depth_order", text, names, correct, sight.views, objects=ids)
+    reason = because(LETTERS, distances)
+    return lettered("depth_order", text, names, correct, sight.views, objects=ids, reason=reason)
 
 
 def on_top(sight: Sight, rng: Random) -> Question | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["Matrix", "Question"]
+__all__ = ["LETTERS", "Matrix", "Question", "because", "choice", "lettered", "metres", "numeric"]
 
 Matrix = tuple[tuple[float, ...], ...]
 
-_LETTERS = "ABCDEFGH"
+LETTERS = "ABCDEFGH"
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,23 @@ class Question:
     unit: str = ""  # "m", "cm", "deg", "m2" or "" (counts)
     options: tuple[str, ...] = ()  # choice: all options; lettered ones stand in the text as "A. ..."
     correct: int = -1  # choice: index into `options`
+    reason: str = ""  # what the answer follows from: "the chair 1.2 m, the table 3.0 m"
     objects: tuple[int, ...] = ()  # evidence: object ids of the scene graph
     points: tuple[tuple[int, int, int], ...] = ()  # evidence: (view, x, y) of marked points
     target_from_reference: Matrix | None = None  # commanded pose that the question is about, (4, 4)
 
     @property
+    def spoken(self) -> str:
+        """What a model is taught to say: the reason, where there is one, then the answer.
+
+        A small model learns to look things up, one at a time, long before it learns to compare them unsaid.
+        """
+        return f"{self.reason}: {self.answer}" if self.reason else self.answer
+
+    @property
     def lettered(self) -> bool:
         """Whether the answer is an option's letter."""
-        return self.kind == "choice" and self.answer in _LETTERS and self.answer != ""
+        return self.kind == "choice" and self.answer in LETTERS and self.answer != ""
 
 
 def numeric(
@@ -50,7 +60,20 @@ def numeric(
 
 def metres(family: str, text: str, value: float, views: tuple[int, ...], **evidence: object) -> Question:
     """A question whose answer is a length in metres: to the decimetre, below one metre to the centimetre."""
-    return numeric(family, text, value, "m", 1 if value >= 0.995 else 2, views, **evidence)
+    return numeric(family, text, value, "m", _digits(value), views, **evidence)
+
+
+def because(names: Iterable[str], lengths: Iterable[float]) -> str:
+    """A reason by lengths in metres.
+
+    >>> because(("the chair", "the table"), (1.23, 0.456))
+    'the chair 1.2 m, the table 0.46 m'
+    """
+    return ", ".join(f"{name} {length:.{_digits(length)}f} m" for name, length in zip(names, lengths))
+
+
+def _digits(length: float) -> int:
+    return 1 if length >= 0.995 else 2
 
 
 def choice(
@@ -64,10 +87,10 @@ def lettered(
     family: str, text: str, options: tuple[str, ...], correct: int, views: tuple[int, ...], **evidence: object
 ) -> Question:
     """A question whose answer is the letter of one of the options, which are added to the text."""
-    listed = " ".join(f"{_LETTERS[k]}. {option}" for k, option in enumerate(options))
+    listed = " ".join(f"{LETTERS[k]}. {option}" for k, option in enumerate(options))
     return Question(
         f"{text} {listed}",
-        _LETTERS[correct],
+        LETTERS[correct],
         "choice",
         family,
         views,
