@@ -3,7 +3,9 @@
 An imagined view shows much that the reference picture shows too. There the reference's points, colours and confidences
 are better than any imagination, and the two views of one surface coincide in the cloud. What is imagined beside it is
 fitted to it: its distances are scaled by what they were off by where both are known, so that a floor or a wall goes on
-across the seam without a step.
+across the seam without a step. That what is seen last simply goes on is a guess of its own, which errs the other way
+(too far, where imagination is too near); the two are averaged, but for the first pixels beside the seam, where it is
+the surer one.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ _CRACKS = 2  # pixels; thinner gaps are between the points of a surface, not bes
 _REACH = 0.1  # of the picture's width: over how much the misfit is averaged
 _LARGEST = 0.7  # natural logarithm of a distance's correction; more is a mistake, not a misfit
 _PRIOR = 1e-3  # weight of the misfit of the whole picture, which counts where nothing else is near
+_GOES_ON = 1 / 3  # weight of the guess that the nearest observed depth goes on
+_SEAM = 0.02  # of the picture's width: over how much that weight falls from 1
 _FEW = 20  # pixels; with fewer there is nothing to fit to
 
 
@@ -65,6 +69,11 @@ def keep_observed(
     scale[kept] = distance / np.maximum(np.linalg.norm(away[kept], axis=-1), 1e-6)
     if len(index) >= _FEW:
         scale[~kept] = np.exp(_misfit(np.log(np.maximum(scale, 1e-6)), kept)[~kept])
+        depth = scale * (away @ np.asarray(target_from_reference, np.float64)[2, :3])
+        nearest, gap = _continued(drawn.depth, kept)
+        weight = _GOES_ON + (1 - _GOES_ON) * np.exp(-(gap - 1) / (_SEAM * gap.shape[1]))
+        goes_on = np.log(nearest / np.maximum(depth, 1e-6)).clip(-_LARGEST, _LARGEST)
+        scale[~kept] *= np.exp(weight * goes_on)[~kept]
     mine = center + away * scale[..., None]
     confidence = imagined.confidence.clone()
     mask = torch.from_numpy(kept).to(device)
@@ -76,6 +85,16 @@ def keep_observed(
     return replace(
         imagined, points=torch.from_numpy(mine[None].astype(np.float32)).to(device), confidence=confidence, colors=shown
     )
+
+
+def _continued(depth: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Depths (H, W), those of the nearest pixels where they are not `known`, and how many pixels away those are."""
+    gap, labels = cv2.distanceTransformWithLabels(
+        (~known).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    of_label = np.ones(labels.max() + 1)
+    of_label[labels[known]] = depth[known]
+    return of_label[labels], gap
 
 
 def _misfit(logarithms: np.ndarray, known: np.ndarray) -> np.ndarray:

@@ -51,13 +51,31 @@ def test_what_was_not_seen_goes_on_from_what_was_and_every_point_stays_on_its_ra
     seen = (kept.confidence == 5.0)[0]
     assert 0.4 < seen.float().mean() < 0.95
     assert seen[:, : SIZE // 4].all() if turn > 0 else seen[:, -SIZE // 4 :].all()  # it turned away from that side
-    torch.testing.assert_close(kept.points[0, ~seen], true[0, ~seen], rtol=0.03, atol=0)
+    torch.testing.assert_close(kept.points[0, ~seen], true[0, ~seen], rtol=0.06, atol=0)
     pixel, _ = project(transform_points(torch.from_numpy(pose).float()[None], kept.points), MATRIX)
     v, u = torch.meshgrid(torch.arange(float(SIZE)), torch.arange(float(SIZE)), indexing="ij")
     torch.testing.assert_close(pixel, torch.stack([u, v], -1)[None], atol=1e-2, rtol=0)
     # the wall of the reference, 3 m in front of it, to the size of a pixel
     torch.testing.assert_close(kept.points[0, seen][:, 2], torch.full((int(seen.sum()),), 3.0), atol=0.15, rtol=0)
     assert torch.equal(imagined.points, before) and not imagined.colors.any()  # what was given is left alone
+
+
+def test_beside_the_seam_the_surface_goes_on_and_farther_away_imagination_counts():
+    """The wall ends where the picture did, and a wall twice as far was imagined behind it."""
+    pose = motion(yaw=0.3)
+    scene_from_target = torch.from_numpy(inverse_rigid(pose)).float()[None]
+    flat = transform_points(scene_from_target, wall(3.0))
+    probe = keep_observed(view(flat, 2.0), view(wall(3.0), 5.0), IMAGE, pose, CAMERA)
+    seen = (probe.confidence == 5.0)[0]
+    depths = torch.where(seen, 3.0, 6.0)[None]
+    imagined = view(transform_points(scene_from_target, unproject(depths, MATRIX)), 2.0)
+    kept = keep_observed(imagined, view(wall(3.0), 5.0), IMAGE, pose, CAMERA)
+    depth = transform_points(torch.from_numpy(pose).float()[None], kept.points)[0, SIZE // 2, :, 2]
+    row = seen[SIZE // 2]
+    edge = int(row.nonzero().max())
+    assert edge + 8 < SIZE and not row[edge + 1 :].any()
+    assert abs(float(depth[edge + 1] - depth[edge])) < 0.2  # no step
+    assert (depth[edge + 1 :].diff() > -0.05).all() and float(depth[-1]) > 4.0  # and on to what was imagined
 
 
 def test_a_camera_that_looks_away_keeps_nothing():
