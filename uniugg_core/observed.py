@@ -57,22 +57,20 @@ def keep_observed(
         target_from_reference: (4, 4).
         camera: of the imagined view; its pictures are H x W as well.
     """
-    points, colors = observed.points[0].float().cpu().numpy(), image.reshape(-1, 3)
-    drawn = moved_cloud(points, image, target_from_reference, camera)
+    colors, pose = image.reshape(-1, 3), np.asarray(target_from_reference, np.float64)
+    drawn = moved_cloud(observed.points[0].float().cpu().numpy(), image, pose, camera)
     kept = drawn.index >= 0
     index = drawn.index[kept]
-    device, center = imagined.points.device, inverse_rigid(np.asarray(target_from_reference, np.float64))[:3, 3]
-    mine = imagined.points[0].float().cpu().numpy()
-    away = mine - center
-    distance = np.linalg.norm(points.reshape(-1, 3)[index] - center, axis=-1)
+    device, center = imagined.points.device, inverse_rigid(pose)[:3, 3]
+    away = imagined.points[0].float().cpu().numpy() - center
+    depth = np.maximum(away @ pose[2, :3], 1e-6)
     scale = np.ones(kept.shape)
-    scale[kept] = distance / np.maximum(np.linalg.norm(away[kept], axis=-1), 1e-6)
+    scale[kept] = drawn.depth[kept] / depth[kept]
     if len(index) >= _FEW:
         scale[~kept] = np.exp(_misfit(np.log(np.maximum(scale, 1e-6)), kept)[~kept])
-        depth = scale * (away @ np.asarray(target_from_reference, np.float64)[2, :3])
         nearest, gap = _continued(drawn.depth, kept)
         weight = _GOES_ON + (1 - _GOES_ON) * np.exp(-(gap - 1) / (_SEAM * gap.shape[1]))
-        goes_on = np.log(nearest / np.maximum(depth, 1e-6)).clip(-_LARGEST, _LARGEST)
+        goes_on = np.log(nearest / (scale * depth)).clip(-_LARGEST, _LARGEST)
         scale[~kept] *= np.exp(weight * goes_on)[~kept]
     mine = center + away * scale[..., None]
     confidence = imagined.confidence.clone()

@@ -75,7 +75,7 @@ def test_beside_the_seam_the_surface_goes_on_and_farther_away_imagination_counts
     edge = int(row.nonzero().max())
     assert edge + 8 < SIZE and not row[edge + 1 :].any()
     assert abs(float(depth[edge + 1] - depth[edge])) < 0.2  # no step
-    assert (depth[edge + 1 :].diff() > -0.05).all() and float(depth[-1]) > 4.0  # and on to what was imagined
+    assert (depth[edge + 1 :].diff() > -0.1).all() and float(depth[-1]) > 4.0  # and on to what was imagined
 
 
 def test_a_camera_that_looks_away_keeps_nothing():
