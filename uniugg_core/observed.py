@@ -27,7 +27,7 @@ _REACH = 0.1  # of the picture's width: over how much the misfit is averaged
 _LARGEST = 0.7  # natural logarithm of a distance's correction; more is a mistake, not a misfit
 _PRIOR = 1e-3  # weight of the misfit of the whole picture, which counts where nothing else is near
 _GOES_ON = 1 / 3  # weight of the guess that the nearest observed depth goes on
-_SEAM = 0.02  # of the picture's width: over how much that weight falls from 1
+_SEAM = 0.08  # of the picture's width: over how much that weight falls from 1
 _FEW = 20  # pixels; with fewer there is nothing to fit to
 
 
