@@ -19,6 +19,7 @@ from .losses.geometry import pointmap_loss
 
 __all__ = [
     "SpatialWeights",
+    "alone_loss",
     "decoded_alone",
     "point_errors",
     "second_view",
@@ -104,6 +105,22 @@ def decoded_alone(
     halves = zip(view.points.chunk(2), view.confidence.chunk(2))
     colors = (None, None) if view.colors is None else view.colors.chunk(2)
     return tuple(ViewOutput(*half, shown) for half, shown in zip(halves, colors))
+
+
+def alone_loss(
+    spatial: SpatialDecoder,
+    features_B2ND: Tensor,
+    grid: tuple[int, int],
+    truth: PairBatch,
+    colors_B23HW: Tensor,
+    weights: SpatialWeights,
+    lpips: nn.Module | None = None,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """:func:`spatial_loss` of :func:`decoded_alone`; the names of its parts end with ``_alone``."""
+    apart = truth.apart()
+    views = decoded_alone(spatial, features_B2ND, grid, apart)
+    loss, parts = spatial_loss(views, apart, colors_B23HW, weights, lpips)
+    return loss, {f"{name}_alone": value for name, value in parts.items()}
 
 
 def second_view(

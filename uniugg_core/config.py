@@ -158,7 +158,8 @@ class GenerationConfig:
     number_draws: int = 0  # an answer that begins with a digit is the median of this many drawn ones; 0: the likeliest
     max_question_tokens: int = 1024  # a longer question is refused
     max_images: int = 32  # pictures of one question
-    keep_observed: bool = False  # an imagined view shows the reference's own points where it sees them
+    keep_observed: bool = False  # an imagined view shows the reference's own points where it sees them, and what it
+    # imagines beside them is fitted to them
     drop_confidence_quantile: float = 0.05  # points below this quantile of a view's confidence are left out
 
 
@@ -331,9 +332,9 @@ def _tiny() -> ModelConfig:
     * What the reference shows is moved to where the target would see it, and the denoiser starts from that preview.
       It predicts the clean latent, and gets the condition laid out beside it as well as by cross-attention.
     * What the reference sees stays where it was seen, in the imagined view too, and the rest is fitted to it.
-    * A number that it is unsure of is said as the median of what it might say, not digit by likeliest digit.
     * The language model reads the decoder's points beside the encoder's features, of all pictures in the first one's
-      frame too, and is shown the places that a question names by their coordinates.
+      frame too, and is shown the places that a question names by their coordinates. A number that it is unsure of is
+      the median of what it might say, not digit by likeliest digit.
     """
     return ModelConfig(
         name="tiny",

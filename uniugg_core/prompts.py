@@ -107,7 +107,7 @@ def question_prompt(
     to_answer = (tokenizer.im_end, *newline, tokenizer.im_start, *encode("assistant\n"))
     to_question = (tokenizer.im_end, *newline, tokenizer.im_start, *encode("user\n"))
     for turn in history:
-        pieces += [*_asked(tokenizer, turn.question, images, with_marks, to_answer)]
+        pieces += _asked(tokenizer, turn.question, images, with_marks, to_answer)
         pieces.append((*encode(turn.answer), *to_question))
     pieces += _asked(tokenizer, question, images, with_marks, to_answer)
     wanted = () if answer is None else (*encode(answer), tokenizer.im_end)

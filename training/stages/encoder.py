@@ -28,7 +28,7 @@ from ..losses.semantics import distillation_loss, random_tokens
 from ..pictures import pair_sheet
 from ..sources import open_source
 from ..stream import Batch, Source
-from ..supervision import SpatialWeights, decoded_alone, point_errors, spatial_loss, swapped_where
+from ..supervision import SpatialWeights, alone_loss, decoded_alone, point_errors, spatial_loss, swapped_where
 from .base import Stage, freeze
 from .vision import Vision, freeze_unread, load_lpips, to_unit
 
@@ -110,33 +110,25 @@ class EncoderStage(Stage):
                 torch.where(swap_B.view(-1, *[1] * (x.dim() - 1)), x.flip(1), x) for x in (colors_B23HW, features_B2ND)
             )
         weights = SpatialWeights(own.alpha, own.rgb_weight, own.rgb_l1, own.rgb_ssim, own.rgb_lpips, own.log_points)
-        count = round(own.alone_share * len(truth))
-        loss, parts = features_B2ND.sum() * 0.0, {}
-        if count < len(truth):
-            together = truth.rows(slice(count, None))
-            outputs = self.model.spatial(
-                features_B2ND[count:, 0],
-                features_B2ND[count:, 1],
-                encoded.grid,
-                matrix=together.intrinsics[:, 0],
-                with_descriptors=own.matching_weight > 0,
-            )
-            loss, parts = spatial_loss(outputs, together, colors_B23HW[count:], weights, self.lpips)
-            if own.matching_weight:
-                parts["matching"] = self._matching(outputs, together, generator)
-                loss = loss + own.matching_weight * parts["matching"]
-            loss = loss * (len(together) / len(truth))
+        count = int(own.alone_share * len(truth))  # less than all
+        together = truth.rows(slice(count, None))
+        outputs = self.model.spatial(
+            features_B2ND[count:, 0],
+            features_B2ND[count:, 1],
+            encoded.grid,
+            matrix=together.intrinsics[:, 0],
+            with_descriptors=own.matching_weight > 0,
+        )
+        loss, parts = spatial_loss(outputs, together, colors_B23HW[count:], weights, self.lpips)
+        if own.matching_weight:
+            parts["matching"] = self._matching(outputs, together, generator)
+            loss = loss + own.matching_weight * parts["matching"]
         if count:
-            apart = truth.rows(slice(count)).apart()
-            alone, more = spatial_loss(
-                decoded_alone(self.model.spatial, features_B2ND[:count], encoded.grid, apart),
-                apart,
-                colors_B23HW[:count],
-                weights,
-                self.lpips,
+            some, colors = truth.rows(slice(count)), colors_B23HW[:count]
+            alone, more = alone_loss(
+                self.model.spatial, features_B2ND[:count], encoded.grid, some, colors, weights, self.lpips
             )
-            loss = loss + alone * (count / len(truth))
-            parts |= {f"{name}_alone": value for name, value in more.items()}
+            loss, parts = torch.lerp(loss, alone, count / len(truth)), parts | more
         return loss, parts
 
     def _matching(self, outputs: tuple[ViewOutput, ViewOutput], truth: PairBatch, generator: torch.Generator) -> Tensor:

@@ -22,7 +22,7 @@ from ..data.views import PairBatch
 from ..pictures import pair_sheet
 from ..sources import open_source
 from ..stream import Batch, Source
-from ..supervision import SpatialWeights, decoded_alone, point_errors, second_view, spatial_loss, swapped_where
+from ..supervision import SpatialWeights, alone_loss, point_errors, second_view, spatial_loss, swapped_where
 from .base import Fetch, Stage, freeze
 from .vision import Vision, freeze_unread, load_lpips, to_unit
 
@@ -76,19 +76,17 @@ class VAEStage(Stage):
             shown = list(rebuilt_B2ND.unbind(1))
             real = 1 if self.model_config.decoder.own_frames else 0  # what is imagined is decoded as the other one
             shown[real] = torch.where(real_B[:, None, None], features_B2ND[:, real].float(), shown[real])
-            count = round(own.alone_share * len(truth))
-            outputs = self._decode(*(features[count:] for features in shown), grid, truth.rows(slice(count, None)))
+            count = int(own.alone_share * len(truth))  # less than all
+            together = truth.rows(slice(count, None))
+            outputs = self._decode(*(features[count:] for features in shown), grid, together)
             weights = SpatialWeights(own.alpha, own.rgb_weight, own.rgb_l1, own.rgb_ssim, own.rgb_lpips, own.log_points)
-            spatial, more = spatial_loss(
-                outputs, truth.rows(slice(count, None)), images_B23HW[count:], weights, self.lpips
-            )
+            spatial, more = spatial_loss(outputs, together, images_B23HW[count:], weights, self.lpips)
             parts |= more
             if count:
-                apart = truth.rows(slice(count)).apart()
-                views = decoded_alone(self.model.spatial, features_B2ND[:count].float(), grid, apart)
-                alone, more = spatial_loss(views, apart, images_B23HW[:count], weights, self.lpips)
-                parts |= {f"{name}_alone": value for name, value in more.items()}
-                spatial = spatial + (alone - spatial) * (count / len(truth))
+                some, colors = truth.rows(slice(count)), images_B23HW[:count]
+                features = features_B2ND[:count].float()
+                alone, more = alone_loss(self.model.spatial, features, grid, some, colors, weights, self.lpips)
+                spatial, parts = torch.lerp(spatial, alone, count / len(truth)), parts | more
             loss = loss + own.spatial_weight * spatial
         return {"loss": loss, **parts}
 

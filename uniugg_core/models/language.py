@@ -147,9 +147,7 @@ class Language(nn.Module):
         forbidden[list(tokenizer.stop_ids)] = False
         self._forbidden = forbidden
         spelled = {token: tokenizer.token_bytes(token) for token in range(len(tokenizer))}
-        self._digits = {
-            token: text.decode() for token, text in spelled.items() if text and not text.strip(b"0123456789.")
-        }
+        self._digits = {token: text.decode() for token, text in spelled.items() if _NUMBER.fullmatch(text)}
 
     def revive(self) -> None:
         """Rebuilds what no checkpoint holds, the rotary frequencies, after construction on the meta device."""
@@ -196,11 +194,9 @@ class Language(nn.Module):
         if points is None:
             raise UniuggError(ErrorCode.REQUEST_INVALID, "this language model reads the points of a picture as well")
         tokens = tokens + self.points(points.to(self.dtype))
-        return (
-            tokens
-            if self.placed is None
-            else tokens + self.placed((points if placed is None else placed).to(self.dtype))
-        )
+        if self.placed is None:
+            return tokens
+        return tokens + self.placed((points if placed is None else placed).to(self.dtype))
 
     def embed_marks(self, features: Tensor, points: Tensor, placed: Tensor | None = None) -> Tensor:
         """Places that questions name, (M, W), as :meth:`embed_features` of patches of their own.
