@@ -122,6 +122,17 @@ def test_damage_gives_a_scene_or_the_coded_error(path, changes):
         assert error.code is ErrorCode.REQUEST_INVALID and path.name in str(error)
 
 
+@pytest.mark.parametrize(("at", "value"), [(6, 255), (8, 1), (10, 8), (10, 12), (10, 99)])
+def test_archives_that_cannot_be_read_are_refused(tmp_path, at, value):
+    """Of a later version, encrypted, or packed as they are not: zipfile has another error for each."""
+    path = tmp_path / "scene.npz"
+    made(6).save(path)
+    damaged = bytearray(path.read_bytes())
+    damaged[damaged.index(b"PK\x01\x02") + at] = value
+    path.write_bytes(bytes(damaged))
+    refused(ErrorCode.REQUEST_INVALID, Scene.load, path)
+
+
 @pytest.mark.parametrize(
     "header",
     [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from uniugg_core.errors import ErrorCode, UniuggError
+from uniugg_core.scene.files import DAMAGED_NPZ
 
 __all__ = ["DEFAULT_NAME", "PairList"]
 
@@ -103,5 +103,5 @@ class PairList:
                     file["target"],
                     file["covisibility"],
                 )
-        except (OSError, ValueError, KeyError, IndexError, TypeError, zipfile.BadZipFile, EOFError) as error:
+        except (OSError, ValueError, KeyError, IndexError, TypeError, *DAMAGED_NPZ) as error:
             raise UniuggError(ErrorCode.REQUEST_INVALID, f"{path} is no list of pairs: {error!r}") from None

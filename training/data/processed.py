@@ -10,7 +10,6 @@ Every scene's own pair list is read: ``pairs`` of its metadata, or ``selected_pa
 
 from __future__ import annotations
 
-import zipfile
 from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
@@ -21,6 +20,7 @@ import numpy as np
 from uniugg_core.cameras import Camera, check_rigid
 from uniugg_core.errors import ErrorCode, UniuggError
 from uniugg_core.images import check_compressed
+from uniugg_core.scene.files import DAMAGED_NPZ
 
 from .posed import Frame, PngDepth, Reader, Recording, folders_with
 
@@ -151,7 +151,7 @@ def _load(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
             return {key: file[key] for key in file.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+    except (OSError, ValueError, *DAMAGED_NPZ) as error:
         raise UniuggError(ErrorCode.REQUEST_INVALID, f"{path} cannot be read: {error}") from None
 
 

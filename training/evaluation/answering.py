@@ -126,7 +126,7 @@ class Answerer:
 
     def _number(self, row: Tensor, likeliest: list[int]) -> list[int]:
         """What is said instead of the likeliest tokens where those begin a number."""
-        if not self.model.language.begins_number(likeliest[0]):
+        if likeliest[0] not in self.model.language.numbers:
             return likeliest
         said = self.model.language.generate(row, self.limit, number_draws=self.draws)
         return [token for token, _ in said if token not in self.tokenizer.stop_ids]

@@ -17,9 +17,6 @@ width, V vocabulary.
 from __future__ import annotations
 
 import copy
-import itertools
-import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +29,7 @@ from ..config import LanguageConfig
 from ..errors import ErrorCode, UniuggError
 from ..prompts import ImageSlot, MarkSlot, Prompt, QuerySlot, condition_prefix
 from ..tokenizer import SpatialTokenizer
+from .numbers import NumberTokens, median_answer
 
 __all__ = ["IGNORED", "Language", "Lessons", "Prefix", "build_qwen"]
 
@@ -39,8 +37,6 @@ IGNORED = -100  # label of tokens that the loss leaves out
 _TOGETHER = 32  # questions of about the same length that are taught at once
 _RAY = 6  # numbers of a Plücker ray
 _PATCH_POINTS = 12  # numbers of pointmaps.patch_points
-_NUMBER = re.compile(rb"[0-9.]+")
-_NUMBER_TOKENS = 16  # a number with its unit is no longer
 
 
 @dataclass(frozen=True)
@@ -126,7 +122,7 @@ class Language(nn.Module):
         self._prefix: Prompt | None = None
         self._stops: frozenset[int] = frozenset()
         self._forbidden: Tensor | None = None
-        self._digits: dict[int, str] = {}
+        self.numbers = NumberTokens()
 
     def bind(self, tokenizer: SpatialTokenizer) -> None:
         """Takes the numbers of the control tokens from the tokenizer, and which tokens an answer may contain.
@@ -146,8 +142,7 @@ class Language(nn.Module):
         forbidden[sorted(tokenizer.control_ids)] = True
         forbidden[list(tokenizer.stop_ids)] = False
         self._forbidden = forbidden
-        spelled = {token: tokenizer.token_bytes(token) for token in range(len(tokenizer))}
-        self._digits = {token: text.decode() for token, text in spelled.items() if _NUMBER.fullmatch(text)}
+        self.numbers = NumberTokens(tokenizer)
 
     def revive(self) -> None:
         """Rebuilds what no checkpoint holds, the rotary frequencies, after construction on the meta device."""
@@ -328,10 +323,6 @@ class Language(nn.Module):
 
     # Words
 
-    def begins_number(self, token: int) -> bool:
-        """Whether an answer that begins with this token begins with a digit."""
-        return token in self._digits
-
     def forward(self, lessons: Lessons) -> tuple[Tensor, Tensor]:
         """Cross-entropy () of the answers' tokens, and the share () of answers whose every token is the likeliest.
 
@@ -436,10 +427,8 @@ class Language(nn.Module):
     ) -> Iterator[tuple[int, float]]:
         """Continues one sequence token by token.
 
-        The likeliest digit after the likeliest digit is a bad number where the model is unsure: if 0.9, 1.8, 2.0 and
-        2.2 m are equally likely, it is 2.0 or 2.2. With `number_draws`, an answer that would begin with a digit is
-        drawn so often, always with the same random numbers, and the one of median value is said: the choice of least
-        absolute error (minimum-risk decoding).
+        With `number_draws`, an answer that would begin with a digit is drawn so often, and the one of median value is
+        said, see :mod:`.numbers`.
 
         Args:
             embeddings: (T, W), from :meth:`assemble`.
@@ -466,7 +455,7 @@ class Language(nn.Module):
                 token = int(torch.multinomial(weights, 1, generator=generator))
             else:
                 token = int(logprobs.argmax())
-            if number == 0 and number_draws and temperature == 0.0 and self.begins_number(token):
+            if number == 0 and number_draws and temperature == 0.0 and token in self.numbers:
                 yield from self._median_number(cache, logprobs, number_draws, max_new_tokens)
                 return
             yield token, float(logprobs[token])
@@ -475,49 +464,17 @@ class Language(nn.Module):
             step = self.embed_tokens([token])[None]
 
     def _median_number(self, cache: Any, logprobs: Tensor, draws: int, limit: int) -> list[tuple[int, float]]:
-        """The answer with the median value of some that are drawn behind `cache`, as :meth:`generate` yields it.
-
-        Args:
-            cache: of all that stands before the answer.
-            logprobs: (V,) of its first token.
-            draws: how many.
-            limit: of tokens.
-        """
-        generator = torch.Generator().manual_seed(0)
-        cache, logprobs = copy.deepcopy(cache), logprobs.expand(draws, -1)
+        """What :func:`median_answer` says behind `cache`, as :meth:`generate` yields it."""
+        cache = copy.deepcopy(cache)
         cache.batch_repeat_interleave(draws)
-        tokens: list[Tensor] = []
-        said: list[Tensor] = []
-        stops = torch.tensor(sorted(self._stops), device=logprobs.device)
-        over = torch.zeros(draws, dtype=torch.bool, device=logprobs.device)
-        for _ in range(min(limit, _NUMBER_TOKENS)):
-            drawn = torch.multinomial(logprobs.exp().cpu(), 1, generator=generator).to(logprobs.device)
-            tokens.append(drawn[:, 0])
-            said.append(logprobs.gather(1, drawn)[:, 0])
-            over |= torch.isin(drawn[:, 0], stops)
-            if over.all():
-                break
-            embedded = self.qwen.model.embed_tokens(drawn)
+
+        def after(tokens_K1: Tensor) -> Tensor:
+            embedded = self.qwen.model.embed_tokens(tokens_K1)
             output = self.qwen.model(inputs_embeds=embedded, past_key_values=cache, use_cache=True)
             logits = self.qwen.lm_head(output.last_hidden_state[:, -1]).float()
-            logprobs = torch.log_softmax(logits.masked_fill(self._forbidden.to(logits.device), -torch.inf), dim=-1)
-        table, odds = torch.stack(tokens, 1).tolist(), torch.stack(said, 1).tolist()
-        ranked = sorted(range(draws), key=lambda row: (self._value(table[row]), row))
-        known = [row for row in ranked if self._value(table[row]) < math.inf] or ranked
-        answer = []
-        for token, logprob in zip(table[row := known[(len(known) - 1) // 2]], odds[row]):
-            answer.append((token, logprob))
-            if token in self._stops:
-                break
-        return answer
+            return torch.log_softmax(logits.masked_fill(self._forbidden.to(logits.device), -torch.inf), dim=-1)
 
-    def _value(self, tokens: Sequence[int]) -> float:
-        """The number that an answer begins with; infinity where it begins with none."""
-        spelled = "".join(self._digits[token] for token in itertools.takewhile(self._digits.__contains__, tokens))
-        try:
-            return float(spelled)
-        except ValueError:
-            return math.inf
+        return median_answer(after, logprobs, self.numbers, self._stops, draws=draws, limit=limit)
 
 
 def _points_projector(width: int) -> nn.Sequential:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,10 @@ from . import glb, ply
 from .model import Scene
 from .view import View
 
-__all__ = ["load_scene", "save_scene"]
+__all__ = ["DAMAGED_NPZ", "load_scene", "save_scene"]
+
+DAMAGED_NPZ = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
+"""What a damaged archive raises beside OSError and ValueError; RuntimeError if encrypted or of a later version."""
 
 MAX_NPZ_BYTES = 4 * 2**30  # unpacked
 _FORMAT = 1
@@ -117,7 +121,7 @@ def _read_npz(path: Path) -> Scene:
             timings={str(stage): float(value) for stage, value in about["timings"].items()},
             views=views,
         )
-    except (zipfile.BadZipFile, EOFError, KeyError, TypeError, AttributeError, MemoryError) as error:
+    except (*DAMAGED_NPZ, KeyError, TypeError, AttributeError, MemoryError) as error:
         raise _invalid(f"not a scene: {error}") from None
     except UniuggError:
         raise
