@@ -183,6 +183,7 @@ class UnifiedStageConfig:
 
     phase: str = "joint"  # "align" (visual projector on answers), "joint", or "final" (few generation batches)
     generation_share: float = 0.5  # share of micro-batches that generate; the rest answer questions
+    drill_share: float = 0.0  # share of micro-batches that are exercises in words alone, taken off both
     generation_weight: float = 1.0  # lambda
     answer_weight: float = 1.0
     naming_weight: float = 0.0  # cross-entropy of the class that a picture token is likest to, by its words, on data
@@ -214,6 +215,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         run = self.run
         _require(0 <= self.unified.seen_share <= 1, "unified.seen_share", self.unified.seen_share, "a share, 0 to 1")
+        _require(0 <= self.unified.drill_share < 1, "unified.drill_share", self.unified.drill_share, "0 to below 1")
         for name, alone in (("encoder", self.encoder.alone_share), ("vae", self.vae.alone_share)):
             _require(0 <= alone < 1, f"{name}.alone_share", alone, "at least 0 and less than 1")
         _require(self.stage in STAGES, "stage", self.stage, f"one of {STAGES}")

@@ -124,6 +124,9 @@ class LanguageConfig:
     translation_scale: float = 1.0  # ray moments are multiplied by it; 1 for metric data
     points: bool = False  # picture tokens also carry the points that the spatial decoder sees in their patches
     placed: bool = False  # ... and where the first picture's camera would have them; needs `points`
+    waves: bool = (
+        False  # points, too, as waves of their coordinates, so that near numbers are told apart; needs `points`
+    )
     marks: bool = False  # places that a question names as "(x, y)" are shown to it; needs `points`
 
 
@@ -192,7 +195,7 @@ class ModelConfig:
         _require(encoder.width % encoder.heads == 0, "encoder.heads", encoder.heads, f"a divisor of {encoder.width}")
         _require(decoder.width % decoder.heads == 0, "decoder.heads", decoder.heads, f"a divisor of {decoder.width}")
         language = self.language
-        for name in ("placed", "marks"):
+        for name in ("placed", "waves", "marks"):
             _require(language.points or not getattr(language, name), f"language.{name}", True, "False without points")
         for name, heads in (("heads", language.heads), ("kv_heads", language.kv_heads)):
             whole = language.width if name == "heads" else language.heads
@@ -366,6 +369,7 @@ def _tiny() -> ModelConfig:
             condition_width=192,
             points=True,
             placed=True,
+            waves=True,
             marks=True,
         ),
         denoiser=DenoiserConfig(

@@ -11,7 +11,8 @@ from small_model import SMALL, TOKENS, features, rays, refused
 
 from uniugg_core.config import preset
 from uniugg_core.errors import ErrorCode
-from uniugg_core.models.language import IGNORED, Language, build_qwen
+from uniugg_core.models.language import IGNORED, Language
+from uniugg_core.models.qwen import build_qwen
 from uniugg_core.prompts import MarkSlot, question_prompt
 from uniugg_core.tokenizer import SpatialTokenizer
 
@@ -276,6 +277,14 @@ class TestPlaces:
         assert not torch.allclose(model.embed_features(features(), own, other), before)
         assert torch.equal(model.embed_features(features(), own), model.embed_features(features(), own, own))
 
+    def test_waves_say_nothing_before_training_and_something_after(self):
+        plain, model = language(points=True), language(points=True, waves=True)
+        plain.load_state_dict({k: v for k, v in model.state_dict().items() if "waves" not in k})
+        before = plain.embed_features(features(), self.patches())
+        assert torch.equal(model.embed_features(features(), self.patches()), before)
+        torch.nn.init.normal_(model.points.waves.weight)
+        assert not torch.allclose(model.embed_features(features(), self.patches()), before)
+
     def test_a_mark_is_a_patch_and_says_that_it_is_one(self):
         model = language(points=True, marks=True)
         marks = model.embed_marks(features()[0, :2], self.patches()[0, :2])
@@ -295,3 +304,4 @@ class TestPlaces:
     def test_models_without_places_refuse_them(self):
         refused(ErrorCode.REQUEST_INVALID, language(points=True).embed_marks, features()[0, :1], self.patches()[0, :1])
         refused(ErrorCode.CHECKPOINT_INVALID, SMALL.replace, language__marks=True)
+        refused(ErrorCode.CHECKPOINT_INVALID, SMALL.replace, language__waves=True)

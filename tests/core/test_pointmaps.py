@@ -14,12 +14,14 @@ from lenses import PINHOLE
 from uniugg_core.cameras import inverse_rigid, motion
 from uniugg_core.errors import ErrorCode, UniuggError
 from uniugg_core.pointmaps import (
+    PATCH_WAVES,
     confidence,
     decode_points,
     encode_points,
     inverse_transform,
     mark_points,
     patch_points,
+    patch_waves,
     project,
     splat,
     transform_points,
@@ -150,6 +152,22 @@ def test_patch_points_are_the_mean_points_of_the_quarters_in_raster_order():
     for number, (row, column) in enumerate(((4, 8), (4, 10), (6, 8), (6, 10))):
         expected = points[1, row : row + 2, column : column + 2].mean(dim=(0, 1))
         assert torch.allclose(quarters[number], expected, atol=1e-6)
+
+
+def test_patch_waves_tell_lengths_apart_that_differ_by_a_decimetre():
+    points = torch.tensor([[0.3, -0.4, 2.3], [0.3, -0.4, 2.4], [16.3, -0.4, 2.3]])[:, None, None].expand(3, 2, 2, 3)
+    near, further, away = waves = patch_waves(patch_points(points, 2))[:, 0]
+    assert waves.shape == (3, PATCH_WAVES)
+    phases = waves.unflatten(-1, (4, 4, 2, 5))  # quarter, length, sine and cosine, wavelength
+    expected = (
+        2
+        * math.pi
+        * torch.tensor([0.3, -0.4, 2.3, math.hypot(0.3, 0.4, 2.3)])[:, None]
+        / torch.tensor([1.0, 2, 4, 8, 16])
+    )
+    torch.testing.assert_close(phases[0, 2], torch.stack([expected.sin(), expected.cos()], 1), atol=1e-5, rtol=0)
+    assert (phases[0, 0, 2] - phases[1, 0, 2]).norm() > 0.6
+    torch.testing.assert_close(phases[0, 0, 0], phases[2, 0, 0], atol=1e-4, rtol=0)  # 16 m is once around
 
 
 def test_mark_points_are_the_points_of_the_pixels_around_a_place():

@@ -16,7 +16,8 @@ from uniugg_core.checkpoints.sd15 import load_sd15, read_sd15
 from uniugg_core.config import DenoiserConfig, LanguageConfig
 from uniugg_core.errors import ErrorCode
 from uniugg_core.models.denoiser import Denoiser
-from uniugg_core.models.language import Language, build_qwen
+from uniugg_core.models.language import Language
+from uniugg_core.models.qwen import build_qwen
 from uniugg_core.tokenizer import SHIPPED_TOKENIZER
 
 SIZES = dataclasses.replace(SMALL.language, vocab_size=2112, rope_theta=5e5, max_positions=128)

@@ -270,6 +270,32 @@ class TestSceneTruth:
             else:
                 assert q.answer == side
 
+            # seen from above the reason's places turn as the things do
+            (ax, ay), (bx, by), (cx, cy) = (
+                map(float, place) for place in re.findall(r"\((-?\d+\.\d), (-?\d+\.\d)\)", q.reason)
+            )
+            cross = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+            assert abs(cross) < 0.4 or side == ("left" if cross > 0 else "right")
+            camera = pair.views[q.views[0]].world_from_camera
+            local = camera[:3, :3].T @ (np.array(pair.graph[q.objects[0]].center) - camera[:3, 3])
+            assert abs(ax - local[0]) < 0.1 and abs(math.hypot(ax, ay) - math.dist(a, camera[:2, 3])) < 0.15
+
+    def test_inventory(self):
+        maker, found = QuestionMaker({"inventory": 1.0}), 0
+        for pair in PAIRS[:40]:
+            for q in maker.ask(pair, 1, Random(pair.index)):
+                if q.family != "inventory":
+                    continue
+                view = q.views[0] if len(q.views) == 1 else 0 if "frame 1" in q.text else 1
+                entries = [entry.rsplit(" ", 2) for entry in q.answer.split(", ")]
+                assert [spoken(pair, name, q.views).id for name, _, _ in entries] == list(q.objects)
+                for (_, length, unit), number in zip(entries, q.objects):
+                    assert unit == "m" and abs(float(length) - nearest(pair, number, view)) < 0.06
+                middles = [np.nonzero(pair.views[view].instances == number)[1].mean() for number in q.objects]
+                assert middles == sorted(middles)
+                found += 1
+        assert found >= 20
+
     def test_image_side(self):
         for pair, q in of("image_side"):
             view = q.views[0] if len(q.views) == 1 else 0 if "frame 1" in q.text else 1

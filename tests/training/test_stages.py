@@ -270,6 +270,24 @@ class TestOtherStages:
         del batch["classes"]  # recordings have none
         assert "naming" not in stage(batch, step_generator(0, 0))
 
+    def test_exercises_in_words_are_trained_beside_pairs_and_questions(self, runs: Path, tmp_path: Path) -> None:
+        config = micro("unified", start=runs / "vae", unified={"drill_share": 0.5}, run={"steps": 2})
+        stage = build_stage(config)
+        assert stage.kinds() == {"pair": 0.25, "question": 0.25, "drill": 0.5}
+        source = stage.source("train")
+        for kind in ("pair", "question", "drill"):
+            batch = {**source.batch(kind, range(2)), "kind": kind}
+            losses = stage(batch, step_generator(0, 0))
+            losses["loss"].backward()
+            assert torch.isfinite(losses["loss"])
+        # they are exactly the questions of the language model without pictures
+        language = stage.model.language
+        said = [language(language.collate([[stage._prompt(q)]], [[]]))[0] for q in batch["questions"][0][:1]]
+        alone = stage({"kind": "drill", "questions": (batch["questions"][0][:1],)}, step_generator(0, 0))
+        torch.testing.assert_close(alone["drill"], said[0])
+        _, outcome = train(config, tmp_path)
+        assert {"answers", "drill", "drill_right", "error_second"} <= set(outcome.metrics)
+
     def test_learns_four_answers_by_heart(self, runs: Path) -> None:
         """The joint stage learns four questions by heart."""
         config = micro("unified", start=runs / "vae", unified={"generation_share": 0.0})

@@ -25,7 +25,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from uniugg_core.errors import ErrorCode, UniuggError
 
 from .drives import Drive, Renderer, RoomsConfig, open_renderer, photograph
-from .questions import Question, QuestionMaker
+from .questions import LESSONS, Question, QuestionMaker
 from .views import PairBatch, ViewPair
 
 __all__ = ["SPLITS", "Drive", "RoomsConfig", "RoomsDataset"]
@@ -59,7 +59,7 @@ class RoomsDataset(IterableDataset):
         self.split, self.seed = split, seed
         self._drives: OrderedDict[int, Drive] = OrderedDict()  # those that samples still come from
         self._render: Renderer | None = None
-        self._questions = QuestionMaker()
+        self._questions = QuestionMaker(LESSONS)
 
     def __getstate__(self) -> dict[str, Any]:
         # Renderers belong to their process; a copy in another one opens its own.

@@ -2,6 +2,7 @@
 
 ``L = L_vqa + lambda L_gen``, one kind of batch at a time: pairs train the way from a picture and a pose to the features
 of the view from there; questions train the answers. Phase "align" trains only the language model's visual projector.
+Exercises in words alone (:mod:`..data.questions.drills`) may be mixed in, for models that start from nothing.
 
 Shape letters: B batch, N tokens, D feature width, Q queries.
 """
@@ -26,6 +27,8 @@ from uniugg_core.prompts import Prompt, question_prompt
 from uniugg_core.tokenizer import SpatialTokenizer
 
 from ..config import TrainConfig
+from ..data.mixture import Mixture, Part
+from ..data.questions.drills import Drills
 from ..data.views import PairBatch
 from ..data.world.classes import CLASSES
 from ..pictures import pair_sheet
@@ -104,18 +107,28 @@ class UnifiedStage(Stage):
         self.best_metric = "error_second" if "pair" in share else "answers"
 
     def source(self, split: str) -> Source:
-        """Pairs and questions."""
-        return open_source(self.config.data, self.model_config, split)
+        """Pairs and questions, and exercises."""
+        source = open_source(self.config.data, self.model_config, split)
+        if not self.own.drill_share:
+            return source
+        seed = self.config.data.seed
+        return Mixture((Part(source, 1.0, ("pair", "question")), Part(Drills(split, seed), 1.0, ("drill",))), seed)
 
     def kinds(self) -> dict[str, float]:
-        """Shares of generation and of questions; aligning is by answers alone."""
-        share = 0.0 if self.own.phase == "align" else self.own.generation_share
-        return {kind: weight for kind, weight in (("pair", share), ("question", 1 - share)) if weight > 0}
+        """Shares of generation, of questions and of exercises; aligning is by answers alone."""
+        if self.own.phase == "align":
+            return {"question": 1.0}
+        drill, pair = self.own.drill_share, self.own.generation_share
+        shares = {"pair": (1 - drill) * pair, "question": (1 - drill) * (1 - pair), "drill": drill}
+        return {kind: share for kind, share in shares.items() if share > 0}
 
     def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """L_gen of pairs, or L_vqa of questions."""
         if batch["kind"] == "pair":
             return self._generation(batch, generator)
+        if batch["kind"] == "drill":
+            parts = self._drills(batch)
+            return {"loss": self.own.answer_weight * parts["drill"], **parts}
         parts = self._answers(batch)
         loss = self.own.answer_weight * parts["answers"]
         if "naming" in parts:
@@ -123,7 +136,9 @@ class UnifiedStage(Stage):
         return {"loss": loss, **parts}
 
     def validate(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Pairs: noise loss, errors of imagined views. Questions: loss, share of answers right to the last token."""
+        """Pairs: noise loss, errors of imagined views. Words: loss, share of answers right to the last token."""
+        if batch["kind"] == "drill":
+            return self._drills(batch)
         if batch["kind"] == "pair":
             figures, truth = self._generation(batch, generator), PairBatch.from_dict(batch)
             return {"generation": figures["generation"], **point_errors(self._imagined(truth), truth)}
@@ -221,6 +236,13 @@ class UnifiedStage(Stage):
             flat = [2 * row + view for row, views in talks for view in views]
             parts["naming"] = self._naming(seen.features, truth.classes.flatten(0, 1)[flat])
         return parts
+
+    def _drills(self, batch: Batch) -> dict[str, Tensor]:
+        """As :meth:`_answers`, of exercises."""
+        language = self.model.language
+        prompts = [self._prompt(question) for together in batch["questions"] for question in together]
+        loss, right = language(language.collate([prompts], [[]]))  # one row: no picture parts them
+        return {"drill": loss, "drill_right": right}
 
     def _naming(self, features_PND: Tensor, classes_PHW: Tensor) -> Tensor:
         """How badly picture tokens tell by their likeness to words of what class their pixels are."""

@@ -17,26 +17,26 @@ width, V vocabulary.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .._compat import ensure_torchvision
 from ..config import LanguageConfig
 from ..errors import ErrorCode, UniuggError
-from ..prompts import ImageSlot, MarkSlot, Prompt, QuerySlot, condition_prefix
+from ..prompts import ImageSlot, MarkSlot, Piece, Prompt, QuerySlot, condition_prefix
 from ..tokenizer import SpatialTokenizer
 from .numbers import NumberTokens, median_answer
+from .places import PlaceProjector
+from .qwen import as_computed, build_qwen
 
-__all__ = ["IGNORED", "Language", "Lessons", "Prefix", "build_qwen"]
+__all__ = ["IGNORED", "Language", "Lessons", "Prefix"]
 
 IGNORED = -100  # label of tokens that the loss leaves out
 _TOGETHER = 32  # questions of about the same length that are taught at once
 _RAY = 6  # numbers of a Plücker ray
-_PATCH_POINTS = 12  # numbers of pointmaps.patch_points
 
 
 @dataclass(frozen=True)
@@ -66,32 +66,6 @@ class Lessons:
     labels: tuple[Tensor, ...]
 
 
-def build_qwen(config: LanguageConfig) -> nn.Module:
-    """A fresh ``Qwen2ForCausalLM`` of the configured sizes."""
-    ensure_torchvision()
-    from transformers import Qwen2Config, Qwen2ForCausalLM
-
-    return Qwen2ForCausalLM(
-        Qwen2Config(
-            vocab_size=config.vocab_size,
-            hidden_size=config.width,
-            intermediate_size=config.mlp_width,
-            num_hidden_layers=config.depth,
-            num_attention_heads=config.heads,
-            num_key_value_heads=config.kv_heads,
-            max_position_embeddings=config.max_positions,
-            rms_norm_eps=config.rms_eps,
-            rope_theta=config.rope_theta,
-            tie_word_embeddings=config.tie_embeddings,
-            use_sliding_window=False,
-            bos_token_id=None,
-            eos_token_id=None,
-            pad_token_id=None,
-            attn_implementation="sdpa",
-        )
-    )
-
-
 class Language(nn.Module):
     """The language model with what connects it to pictures and to the denoiser.
 
@@ -107,11 +81,8 @@ class Language(nn.Module):
         width = config.width
         self.qwen = build_qwen(config)
         self.projector = nn.Sequential(nn.Linear(feature_width, width), nn.GELU(), nn.Linear(width, width))
-        self.points = _points_projector(width) if config.points else None
-        self.placed = _points_projector(width) if config.placed else None
-        if self.placed is not None:  # says nothing at first, so that a model which can speak may get it later
-            nn.init.zeros_(self.placed[-1].weight)
-            nn.init.zeros_(self.placed[-1].bias)
+        self.points = PlaceProjector(width, waves=config.waves) if config.points else None
+        self.placed = PlaceProjector(width, waves=config.waves, silent=True) if config.placed else None
         self.mark = nn.Parameter(torch.randn(width) * 0.02) if config.marks else None
         self.query = nn.Sequential(nn.Linear(_RAY, width), nn.GELU(), nn.Linear(width, width))
         self.view_query = nn.Parameter(torch.randn(width) * 0.02)
@@ -188,10 +159,8 @@ class Language(nn.Module):
             return tokens
         if points is None:
             raise UniuggError(ErrorCode.REQUEST_INVALID, "this language model reads the points of a picture as well")
-        tokens = tokens + self.points(points.to(self.dtype))
-        if self.placed is None:
-            return tokens
-        return tokens + self.placed((points if placed is None else placed).to(self.dtype))
+        tokens = tokens + self.points(points)
+        return tokens if self.placed is None else tokens + self.placed(points if placed is None else placed)
 
     def embed_marks(self, features: Tensor, points: Tensor, placed: Tensor | None = None) -> Tensor:
         """Places that questions name, (M, W), as :meth:`embed_features` of patches of their own.
@@ -213,6 +182,7 @@ class Language(nn.Module):
         images: Sequence[Tensor],
         queries: Tensor | None = None,
         marks: Mapping[MarkSlot, Tensor] | None = None,
+        words: Mapping[Piece, Tensor] | None = None,
     ) -> tuple[Tensor, list[slice]]:
         """One sequence of embeddings.
 
@@ -221,6 +191,7 @@ class Language(nn.Module):
             images: picture tokens (N, W) by number, from :meth:`embed_features`.
             queries: (Q, W), from :meth:`embed_rays`, where the prompt has a slot for them.
             marks: (W,) each, from :meth:`embed_marks`, where the prompt has slots for them.
+            words: the prompt's pieces of text, each (T, W); None: they are looked up here.
 
         Returns:
             (T, W), and where each picture's tokens stand. The prompt's answer is not part of it.
@@ -248,7 +219,7 @@ class Language(nn.Module):
                     raise UniuggError(ErrorCode.REQUEST_INVALID, f"the prompt shows {piece}, which was not given")
                 part = marks[piece][None]
             else:
-                part = self.embed_tokens(piece)
+                part = self.embed_tokens(piece) if words is None else words[piece]
             parts.append(part)
             length += len(part)
         return torch.cat(parts), [places[index] for index in sorted(places)]
@@ -270,7 +241,7 @@ class Language(nn.Module):
         """
         before = self._condition_prefix(features, points)
         queries = self.embed_rays(raymap)
-        embeddings = torch.cat([before, queries], dim=1)
+        embeddings = as_computed(torch.cat([before, queries], dim=1))
         mask = None
         if self.config.bidirectional_queries:
             total, first = embeddings.shape[1], before.shape[1]
@@ -399,22 +370,31 @@ class Language(nn.Module):
             marks: for each row what is at the places that its prompts name.
         """
         starts, rows, asked, labels = [], [], [], []
+        words = self._embed_words(prompt for together in prompts for prompt in together)
         for number, together in enumerate(prompts):
             shared, seen = _shared_pieces(together), None if marks is None else marks[number]
-            starts.append(self.assemble(Prompt(together[0].pieces[:shared]), images[number], marks=seen)[0])
+            starts.append(self.assemble(Prompt(together[0].pieces[:shared]), images[number], None, seen, words)[0])
             for place, prompt in enumerate(together):
                 own = None if queries is None else queries[number][place]
-                rest, _ = self.assemble(Prompt(prompt.pieces[shared:]), images[number], own, seen)
-                asked.append(torch.cat([rest, self.embed_tokens(prompt.answer)]))
+                rest, _ = self.assemble(Prompt(prompt.pieces[shared:]), images[number], own, seen, words)
+                asked.append(torch.cat([rest, words[prompt.answer]]))
                 labels.append(torch.tensor([*[IGNORED] * len(rest), *prompt.answer], device=self.device))
                 rows.append(number)
         return Lessons(
-            starts=nn.utils.rnn.pad_sequence(starts, batch_first=True),
+            starts=as_computed(nn.utils.rnn.pad_sequence(starts, batch_first=True)),
             lengths=torch.tensor([len(start) for start in starts], device=self.device),
             rows=torch.tensor(rows, device=self.device),
-            asked=tuple(asked),
+            asked=tuple(as_computed(question) for question in asked),
             labels=tuple(labels),
         )
+
+    def _embed_words(self, prompts: Iterable[Prompt]) -> dict[Piece, Tensor]:
+        """All different texts of prompts, looked up at once: the gradient of a lookup is as large as the table."""
+        texts = {
+            piece: None for prompt in prompts for piece in (*prompt.pieces, prompt.answer) if isinstance(piece, tuple)
+        }
+        embedded = self.embed_tokens([token for text in texts for token in text])
+        return dict(zip(texts, embedded.split([len(text) for text in texts])))
 
     def generate(
         self,
@@ -475,10 +455,6 @@ class Language(nn.Module):
             return torch.log_softmax(logits.masked_fill(self._forbidden.to(logits.device), -torch.inf), dim=-1)
 
         return median_answer(after, logprobs, self.numbers, self._stops, draws=draws, limit=limit)
-
-
-def _points_projector(width: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(_PATCH_POINTS, width), nn.GELU(), nn.Linear(width, width))
 
 
 def _shared_pieces(prompts: Sequence[Prompt]) -> int:

@@ -1,7 +1,7 @@
 """Questions with true answers about pairs of views, in the families of VSI-Bench and SPAR-Bench.
 
 `scene` and `commanded` need a scene graph; `points` needs depth and poses only. :class:`QuestionMaker` draws from all
-that a pair allows.
+that a pair allows. `drills` needs no pictures at all.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from . import commanded, points, scene
 from .sight import Sight
 from .types import Question
 
-__all__ = ["FAMILIES", "Question", "QuestionMaker"]
+__all__ = ["FAMILIES", "LESSONS", "Question", "QuestionMaker"]
 
 # How often a family is tried, relative to the others.
 FAMILIES: dict[str, float] = {
@@ -43,6 +43,9 @@ FAMILIES: dict[str, float] = {
     "commanded_point": 1.0,
 }
 
+# What is taught: also what has no single right answer to be judged by.
+LESSONS: dict[str, float] = {**FAMILIES, "inventory": 4.0}
+
 _BOTH_ONLY = frozenset({"appearance", "camera_motion", "view_change", "visible", "match", "nearer_camera"})
 _REFERENCE_ONLY = frozenset({"commanded_view", "commanded_side", "commanded_distance", "commanded_point"})
 
@@ -51,13 +54,13 @@ class QuestionMaker:
     """Draws questions about pairs.
 
     Args:
-        families: names and weights, a part of :data:`FAMILIES`; None takes all.
+        families: names and weights, a part of :data:`LESSONS`; None takes :data:`FAMILIES`.
         two_views: share of questions about both views among those that could be about one.
     """
 
     def __init__(self, families: dict[str, float] | None = None, two_views: float = 0.3) -> None:
         chosen = FAMILIES if families is None else families
-        unknown = sorted(set(chosen) - set(FAMILIES))
+        unknown = sorted(set(chosen) - set(LESSONS))
         if unknown:
             raise KeyError(f"no such question families: {unknown}")
         self._weights, self._two_views = dict(chosen), two_views

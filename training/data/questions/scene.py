@@ -11,13 +11,14 @@ from random import Random
 
 from ..graph import SceneObject
 from .sight import Sight, plural
-from .types import LETTERS, Question, because, choice, lettered, metres, numeric
+from .types import LETTERS, Question, because, choice, lettered, metres, numeric, places
 from .wording import phrase, where
 
 __all__ = ["MAKERS", "bearing"]
 
 APART = 0.3  # metres by which distances must differ to be compared
 RATIO = 1.15  # ... and their ratio
+INVENTORY = 6  # things that are listed at most
 SURE = math.radians(15.0)  # directions this close to a border are not asked for
 
 
@@ -135,7 +136,8 @@ def relative_direction(sight: Sight, rng: Random) -> Question | None:
             continue
         names = {letter: sight.spoken[item.id] for letter, item in zip("abc", picked)}
         ids = tuple(item.id for item in picked)
-        return choice("relative_direction", phrase(rng, level, **names), options, correct, sight.views, objects=ids)
+        text, reason = phrase(rng, level, **names), places(names.values(), map(sight.spot, picked))
+        return choice("relative_direction", text, options, correct, sight.views, objects=ids, reason=reason)
     return None
 
 
@@ -198,6 +200,19 @@ def on_top(sight: Sight, rng: Random) -> Question | None:
     return lettered("on_top", text, names, options.index(item), sight.views, objects=ids)
 
 
+def inventory(sight: Sight, rng: Random) -> Question | None:
+    """What is in a picture from left to right, and how far away; a lesson, since it has no single right answer."""
+    view = rng.choice(sight.views)
+    items = [item for item in sight.named if sight.clear_in(item.id, view)]
+    largest = sorted(items, key=lambda item: -sight.share(view)[item.id])[:INVENTORY]
+    if not largest:
+        return None
+    largest.sort(key=lambda item: sight.middle(item.id, view)[0])
+    said = because((sight.spoken[item.id] for item in largest), (sight.distance(item.id, view) for item in largest))
+    text, ids = phrase(rng, "inventory", where=where(rng, sight.views, view)), tuple(item.id for item in largest)
+    return Question(text, said, "words", "inventory", sight.views, objects=ids)
+
+
 def appearance(sight: Sight, rng: Random) -> Question | None:
     """In which of two frames a thing can be seen."""
     if len(sight.views) != 2:
@@ -246,4 +261,5 @@ MAKERS = {
     "depth_order": depth_order,
     "on_top": on_top,
     "appearance": appearance,
+    "inventory": inventory,
 }

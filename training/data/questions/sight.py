@@ -11,7 +11,7 @@ from ..graph import SceneGraph, SceneObject
 from ..views import ViewPair
 from ..world.classes import PLURAL
 
-__all__ = ["CLEAR", "TRACE", "Sight"]
+__all__ = ["CLEAR", "TRACE", "Sight", "plural", "spoken_name"]
 
 CLEAR = 0.004  # share of the picture from which a thing is plainly visible
 TRACE = 0.0002  # ... and below which nobody would notice it
@@ -63,11 +63,10 @@ class Sight:
         by_colour = Counter((item.colour, item.name) for item in self.traces)
         found = {}
         for item in self.clear:
-            name = _SPOKEN.get(item.name, item.name)
             if by_name[item.name] == 1:
-                found[item.id] = f"the {name}"
+                found[item.id] = spoken_name(item.name)
             elif item.colour and by_colour[item.colour, item.name] == 1:
-                found[item.id] = f"the {item.colour} {name}"
+                found[item.id] = spoken_name(item.name, item.colour)
         return found
 
     @cached_property
@@ -100,6 +99,13 @@ class Sight:
             self._ranges[view] = shot.depth * np.sqrt(1 + x[None, :] ** 2 + y[:, None] ** 2)
         return float(np.quantile(self._ranges[view][self.mask(object_id, view)], 0.02))
 
+    def spot(self, item: SceneObject) -> tuple[float, float]:
+        """Where a thing's middle is above the floor: metres to the right and ahead of the first view's camera."""
+        shot = self.pair.views[self.views[0]].world_from_camera
+        ahead = shot[:2, 2] / max(1e-6, float(np.hypot(*shot[:2, 2])))
+        away = np.asarray(item.center[:2]) - shot[:2, 3]
+        return float(away @ (ahead[1], -ahead[0])), float(away @ ahead)
+
     def middle(self, object_id: int, view: int) -> tuple[float, float]:
         """Mean position of a thing's pixels, shares of width and height."""
         rows, columns = np.nonzero(self.mask(object_id, view))
@@ -124,6 +130,11 @@ class Sight:
             return False
         seen = np.array([columns.max() - columns.min() + 1, rows.max() - rows.min() + 1])
         return bool((seen > 0.8 * (high - low)).all())
+
+
+def spoken_name(name: str, colour: str = "") -> str:
+    """A thing of a class as questions name it: "the chair", "the red chair"."""
+    return " ".join(word for word in ("the", colour, _SPOKEN.get(name, name)) if word)
 
 
 def plural(name: str) -> str:

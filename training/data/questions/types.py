@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["LETTERS", "Matrix", "Question", "because", "choice", "lettered", "metres", "numeric"]
+__all__ = ["LETTERS", "Matrix", "Question", "because", "choice", "length", "lettered", "metres", "numeric", "places"]
 
 Matrix = tuple[tuple[float, ...], ...]
 
@@ -22,7 +22,7 @@ class Question:
 
     text: str
     answer: str  # what the model should say: "2.3 m", "left", "B"
-    kind: str  # "numeric" or "choice"
+    kind: str  # "numeric", "choice", or "words" (for lessons, not for tests)
     family: str  # what it asks for; see `training.data.questions.FAMILIES`
     views: tuple[int, ...] = (0,)  # 0 is the pair's reference, 1 its target
     value: float | None = None  # the number in `answer` (numeric)
@@ -69,7 +69,22 @@ def because(names: Iterable[str], lengths: Iterable[float]) -> str:
     >>> because(("the chair", "the table"), (1.23, 0.456))
     'the chair 1.2 m, the table 0.46 m'
     """
-    return ", ".join(f"{name} {length:.{_digits(length)}f} m" for name, length in zip(names, lengths))
+    return ", ".join(f"{name} {length(value)}" for name, value in zip(names, lengths))
+
+
+def places(names: Iterable[str], spots: Iterable[tuple[float, float]]) -> str:
+    """A reason by places on the floor, metres to the right and ahead of the camera.
+
+    >>> places(("the chair", "the table"), ((-0.31, 1.2), (0.0, 2.04)))
+    'the chair (-0.3, 1.2), the table (0.0, 2.0)'
+    """
+    # adding 0.0 makes -0.0 positive
+    return ", ".join(f"{name} ({round(x, 1) + 0.0:.1f}, {round(y, 1) + 0.0:.1f})" for name, (x, y) in zip(names, spots))
+
+
+def length(metres: float) -> str:
+    """A length as answers say it: to the decimetre, below one metre to the centimetre."""
+    return f"{metres:.{_digits(metres)}f} m"
 
 
 def _digits(length: float) -> int:

@@ -95,6 +95,11 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "What stands on {a}?",
         "Which of the following things is on top of {a}?",
     ),
+    "inventory": (
+        "What do you see {where}?",
+        "List the things {where} from left to right with their distances.",
+        "What is {where}, and how far away is it?",
+    ),
     "appearance": (
         "In which frame can {a} be seen: frame 1, frame 2 or both?",
         "Is {a} visible in frame 1, in frame 2 or in both?",

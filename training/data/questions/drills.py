@@ -1,0 +1,204 @@
+"""Exercises without pictures: the words of spatial questions, with what there is to see told in words instead.
+
+A language model that learns from nothing has to find out that names, places and numbers of a question can be looked up
+and said again, before anything that it sees can be of use to it. Words alone teach that without looking at a single
+picture. What is told stands in another order than it is asked for, so that only looking it up by name helps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Any
+
+import torch
+
+from uniugg_core.errors import ErrorCode, UniuggError
+
+from ..world.classes import CLASSES, STRUCTURE
+from ..world.palette import COLOURS
+from .motions import Motion
+from .sight import plural, spoken_name
+from .types import LETTERS, Question, because, choice, length, lettered, metres, numeric, places
+from .wording import phrase
+
+__all__ = ["Drills", "drill"]
+
+_THINGS = tuple(name for name in CLASSES if name not in STRUCTURE)
+_TOGETHER = 8  # exercises a sample
+_NO_PICTURE = ()
+
+
+class Drills:
+    """A source of batches of kind "drill": sample number i is a pure function of the split, the seed and i.
+
+    Args:
+        split: another split, other exercises.
+        seed: another seed, too.
+    """
+
+    def __init__(self, split: str = "train", seed: int = 0) -> None:
+        self.split, self.seed = split, seed
+
+    def batch(self, kind: str, indices: Sequence[int]) -> dict[str, Any]:
+        """ "questions": for each sample a tuple of exercises; "index".
+
+        Raises:
+            UniuggError: REQUEST_INVALID for another kind.
+        """
+        if kind != "drill":
+            raise UniuggError(ErrorCode.REQUEST_INVALID, f"kind is {kind!r}, exercises come as drill")
+        made = []
+        for index in indices:
+            rng = Random(f"drills/{self.split}/{self.seed}/{index}")
+            made.append(tuple(drill(rng) for _ in range(_TOGETHER)))
+        return {"questions": tuple(made), "index": torch.tensor(list(indices))}
+
+
+def drill(rng: Random) -> Question:
+    """One exercise."""
+    return rng.choice(_MAKERS)(rng)
+
+
+def _names(rng: Random, count: int) -> list[str]:
+    """Different things as a question names them."""
+    colours = sorted(COLOURS)
+    return [spoken_name(name, rng.choice(colours) if rng.random() < 0.3 else "") for name in rng.sample(_THINGS, count)]
+
+
+def _place(rng: Random) -> str:
+    return f"({rng.randrange(101)}, {rng.randrange(101)})"
+
+
+def _metres(rng: Random) -> float:
+    return rng.choice((rng.uniform(0.3, 1.5), rng.uniform(0.8, 4.0), rng.uniform(1.0, 8.0)))
+
+
+def _told(rng: Random, facts: Sequence[str]) -> str:
+    return ", ".join(rng.sample(list(facts), len(facts)))
+
+
+def _apart(rng: Random, count: int) -> list[float]:
+    """Lengths that read differently."""
+    while True:
+        lengths = [_metres(rng) for _ in range(count)]
+        if len({length(value) for value in lengths}) == count:
+            return lengths
+
+
+def _again(rng: Random) -> Question:
+    """Something to say again."""
+    kinds = (lambda: _names(rng, 1)[0], lambda: _place(rng), lambda: length(_metres(rng)))
+    text = ", ".join(rng.choice(kinds)() for _ in range(rng.randint(1, 8)))
+    asked = rng.choice(("Say again: {}", "Repeat this: {}", "{} Say that again."))
+    return Question(asked.format(text), text, "words", "again", _NO_PICTURE)
+
+
+def _distance(rng: Random) -> Question:
+    """A thing's or a place's distance among others."""
+    count = rng.randint(2, 6)
+    names = [_place(rng) for _ in range(count)] if rng.random() < 0.3 else _names(rng, count)
+    lengths = [_metres(rng) for _ in range(count)]
+    facts = [f"{name} {length(value)}" for name, value in zip(names, lengths)]
+    if names[0].startswith("("):
+        x, y = names[0][1:-1].split(", ")
+        asked = phrase(rng, "point_depth", x=x, y=y, where="in the image")
+        return metres("point_depth", f"{_told(rng, facts)}. {asked}", lengths[0], _NO_PICTURE)
+    asked = phrase(rng, "camera_distance", a=names[0])
+    return metres("camera_distance", f"{_told(rng, facts)}. {asked}", lengths[0], _NO_PICTURE)
+
+
+def _order(rng: Random) -> Question:
+    """Which of several things or places is nearest."""
+    count, points = rng.choice((2, 2, 3, 4)), rng.random() < 0.4
+    names = tuple(_place(rng) for _ in range(count)) if points else tuple(_names(rng, count))
+    lengths = _apart(rng, count)
+    told = _told(rng, [f"{name} {length(value)}" for name, value in zip(names, lengths)])
+    far = count > 2 and not points and rng.random() < 0.5
+    correct = lengths.index(max(lengths) if far else min(lengths))
+    family = "point_order" if points else "depth_order"
+    if count > 2:
+        asked = phrase(rng, "point_order" if points else "farthest" if far else "nearest", where="in the image")
+        reason = because(LETTERS, lengths)
+        return lettered(family, f"{told}. {asked}", names, correct, _NO_PICTURE, reason=reason)
+    if points:
+        (x0, y0), (x1, y1) = (name[1:-1].split(", ") for name in names)
+        asked = phrase(rng, "point_pair_order", x0=x0, y0=y0, x1=x1, y1=y1, where="in the image")
+    else:
+        asked = phrase(rng, "depth_order", a=names[0], b=names[1], where="in the image")
+    return choice(family, f"{told}. {asked}", names, correct, _NO_PICTURE, reason=because(names, lengths))
+
+
+def _closest(rng: Random) -> Question:
+    """Which of several things is closest to another."""
+    anchor, *names = _names(rng, rng.choice((4, 5)))
+    lengths = _apart(rng, len(names))
+    told = _told(rng, [f"{name} {length(value)}" for name, value in zip(names, lengths)])
+    asked = f"From {anchor}: {told}. {phrase(rng, 'relative_distance', a=anchor)}"
+    correct, reason = lengths.index(min(lengths)), because(LETTERS, lengths)
+    return lettered("relative_distance", asked, tuple(names), correct, _NO_PICTURE, reason=reason)
+
+
+def _side(rng: Random) -> Question:
+    """Which of two things is farther left."""
+    names = _names(rng, rng.randint(2, 5))
+    across = rng.sample(range(101), len(names))
+    told = _told(rng, [f"{name} {x}" for name, x in zip(names, across)])
+    asked = phrase(rng, "image_side", a=names[0], b=names[1], where="in the image")
+    reason = ", ".join(f"{name} {x}" for name, x in zip(names[:2], across))
+    options = ("left", "right")
+    return choice("image_side", f"{told}. {asked}", options, int(across[0] > across[1]), _NO_PICTURE, reason=reason)
+
+
+def _count(rng: Random) -> Question:
+    """How many of a kind there are."""
+    kinds = rng.sample(_THINGS, rng.randint(1, 4))
+    counts = [rng.randint(1, 4) for _ in kinds]
+    told = _told(rng, [spoken_name(kind) for kind, count in zip(kinds, counts) for _ in range(count)])
+    asked = phrase(rng, "count", things=plural(kinds[0]), where="in the image")
+    return numeric("count", f"{told}. {asked}", counts[0], "", 0, _NO_PICTURE)
+
+
+def _carried(rng: Random) -> Question:
+    """What is on what."""
+    names = _names(rng, 2 * rng.choice((3, 4)))
+    carried, below = names[::2], names[1::2]
+    told = _told(rng, [f"{a} on {b}" for a, b in zip(carried, below)])
+    correct = rng.randrange(len(carried))
+    asked = phrase(rng, "on_top", a=below[correct])
+    return lettered("on_top", f"{told}. {asked}", tuple(carried), correct, _NO_PICTURE)
+
+
+def _direction(rng: Random) -> Question:
+    """Where a thing is, seen from another that faces a third."""
+    names = _names(rng, 3)
+    while True:
+        spots = [(round(rng.uniform(-3, 3), 1), round(rng.uniform(0.3, 5), 1)) for _ in names]
+        (ax, ay), (bx, by), (cx, cy) = spots
+        angle = math.remainder(math.atan2(cy - ay, cx - ax) - math.atan2(by - ay, bx - ax), 2 * math.pi)
+        if math.radians(15) < abs(angle) < math.radians(165) and spots[0] != spots[1]:
+            break
+    told = _told(rng, [places([name], [spot]) for name, spot in zip(names, spots)])
+    asked = phrase(rng, "direction_side", **dict(zip("abc", names)))
+    options, reason = ("left", "right"), places(names, spots)
+    return choice("relative_direction", f"{told}. {asked}", options, int(angle < 0), _NO_PICTURE, reason=reason)
+
+
+def _motion(rng: Random) -> Question:
+    """Which option says what was told."""
+    options: list[str] = []
+    while len(options) < 4:
+        yaw, forward = 5.0 * rng.randint(-12, 12), round(rng.uniform(-2, 2), 1)
+        said = Motion(yaw, 0.0, 0.0, 0.0, 0.0, forward).words()
+        if said not in options:
+            options.append(said)
+    correct = rng.randrange(4)
+    asked = f"The camera did this: {options[correct]}. {phrase(rng, 'view_change')}"
+    return lettered("view_change", asked, tuple(options), correct, _NO_PICTURE, reason=options[correct])
+
+
+_MAKERS: tuple[Callable[[Random], Question], ...] = (
+    *(_again, _again, _again, _again, _distance, _distance, _order, _order, _order),
+    *(_closest, _side, _count, _carried, _direction, _motion),
+)
