@@ -1,7 +1,8 @@
 """What was observed stays where it was seen, also in a view from elsewhere.
 
 An imagined view shows much that the reference picture shows too. There the reference's points, colours and confidences
-are better than any imagination, and the two views of one surface coincide in the cloud. What is imagined beside it is
+are better than any imagination, and the two views of one surface coincide in the cloud; only stray points join their
+neighbours. What is imagined beside it is
 fitted to it: its distances are scaled by what they were off by where both are known, so that a floor or a wall goes on
 across the seam without a step. That what is seen last simply goes on is a guess of its own, which errs the other way
 (too far, where imagination is too near); the two are averaged, but for the first pixels beside the seam, where it is
@@ -23,6 +24,7 @@ from .render import Rendering, render_points
 __all__ = ["keep_observed", "moved_cloud"]
 
 _CRACKS = 2  # pixels; thinner gaps are between the points of a surface, not beside it
+_ALIKE = 5  # pixels; a point stands at the median depth of those around it, so that a stray one is none
 _REACH = 0.1  # of the picture's width: over how much the misfit is averaged
 _LARGEST = 0.7  # natural logarithm of a distance's correction; more is a mistake, not a misfit
 _PRIOR = 1e-3  # weight of the misfit of the whole picture, which counts where nothing else is near
@@ -65,13 +67,16 @@ def keep_observed(
     away = imagined.points[0].float().cpu().numpy() - center
     depth = np.maximum(away @ pose[2, :3], 1e-6)
     scale = np.ones(kept.shape)
-    scale[kept] = drawn.depth[kept] / depth[kept]
     if len(index) >= _FEW:
-        scale[~kept] = np.exp(_misfit(np.log(np.maximum(scale, 1e-6)), kept)[~kept])
         nearest, gap = _continued(drawn.depth, kept)
+        nearest = cv2.medianBlur(nearest.astype(np.float32), _ALIKE)
+        scale[kept] = nearest[kept] / depth[kept]
+        scale[~kept] = np.exp(_misfit(np.log(np.maximum(scale, 1e-6)), kept)[~kept])
         weight = _GOES_ON + (1 - _GOES_ON) * np.exp(-(gap - 1) / (_SEAM * gap.shape[1]))
         goes_on = np.log(nearest / (scale * depth)).clip(-_LARGEST, _LARGEST)
         scale[~kept] *= np.exp(weight * goes_on)[~kept]
+    else:
+        scale[kept] = drawn.depth[kept] / depth[kept]
     mine = center + away * scale[..., None]
     confidence = imagined.confidence.clone()
     mask = torch.from_numpy(kept).to(device)

@@ -38,6 +38,16 @@ def test_a_camera_that_stayed_sees_the_picture_itself():
     assert np.array_equal((kept.colors[0] * 255).round().numpy(), IMAGE)
 
 
+def test_a_stray_point_joins_its_neighbours_and_an_edge_stays_where_it_is():
+    depths = torch.full((1, SIZE, SIZE), 3.0)
+    depths[..., SIZE // 2 :] = 2.0
+    true = unproject(depths, MATRIX)
+    depths = depths.clone()
+    depths[0, 9, 7] = 1.2
+    kept = keep_observed(imagined_from(np.eye(4), 2.0), view(unproject(depths, MATRIX), 5.0), IMAGE, np.eye(4), CAMERA)
+    torch.testing.assert_close(kept.points, true, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("turn", [0.3, -0.3])
 def test_what_was_not_seen_goes_on_from_what_was_and_every_point_stays_on_its_ray(turn):
     """The room is a wall 3 m away, and was imagined two thirds as far."""

@@ -29,6 +29,7 @@ from uniugg_core.tokenizer import SpatialTokenizer
 from ..config import TrainConfig
 from ..data.mixture import Mixture, Part
 from ..data.questions.drills import Drills
+from ..data.questions.sight import spoken_name
 from ..data.views import PairBatch
 from ..data.world.classes import CLASSES
 from ..pictures import pair_sheet
@@ -129,7 +130,7 @@ class UnifiedStage(Stage):
         if batch["kind"] == "drill":
             parts = self._drills(batch)
             return {"loss": self.own.answer_weight * parts["drill"], **parts}
-        parts = self._answers(batch)
+        parts = self._answers(batch, generator)
         loss = self.own.answer_weight * parts["answers"]
         if "naming" in parts:
             loss = loss + self.own.naming_weight * parts["naming"]
@@ -142,7 +143,7 @@ class UnifiedStage(Stage):
         if batch["kind"] == "pair":
             figures, truth = self._generation(batch, generator), PairBatch.from_dict(batch)
             return {"generation": figures["generation"], **point_errors(self._imagined(truth), truth)}
-        return self._answers(batch)
+        return self._answers(batch, generator)
 
     def pictures(self, batch: Batch, generator: torch.Generator) -> dict[str, np.ndarray]:
         """As stage 1, with the second view imagined."""
@@ -203,7 +204,7 @@ class UnifiedStage(Stage):
 
     # --- answers ---
 
-    def _answers(self, batch: Batch) -> dict[str, Tensor]:
+    def _answers(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Cross-entropy of the answers' tokens, the share of answers whose every token is the likeliest, and naming."""
         model, truth, questions = self.model, PairBatch.from_dict(batch), batch["questions"]
         language = model.language
@@ -212,6 +213,15 @@ class UnifiedStage(Stage):
         talks = [(row, together[0].views) for row, together in enumerate(questions)]
         seen, numbers = look(model, features_B2ND, grid, truth.intrinsics, talks)
         tokens = model.tokens(seen)
+        classes_PHW = None
+        if truth.classes is not None:
+            classes_PHW = truth.classes.flatten(0, 1)[[2 * row + view for row, views in talks for view in views]]
+        if self.training and self.own.spelled_share and classes_PHW is not None:
+            rows = (torch.rand(len(talks), generator=generator) < self.own.spelled_share).nonzero()[:, 0].tolist()
+            some = [number for row in rows for number in numbers[row]]
+            if some:
+                spelled = self._spelled(seen.features[some], classes_PHW[some]).to(tokens)
+                tokens = tokens.index_add(0, torch.tensor(some, device=tokens.device), spelled)
         queries: list[list[Tensor | None]] = [[None] * len(together) for together in questions]
         posed = [
             (row, place)
@@ -232,9 +242,8 @@ class UnifiedStage(Stage):
         marks = marks_of(model, seen, numbers, prompts)
         loss, right = language(language.collate(prompts, images, queries, marks))
         parts = {"answers": loss, "answers_right": right}
-        if self.own.naming_weight and truth.classes is not None:
-            flat = [2 * row + view for row, views in talks for view in views]
-            parts["naming"] = self._naming(seen.features, truth.classes.flatten(0, 1)[flat])
+        if self.own.naming_weight and classes_PHW is not None:
+            parts["naming"] = self._naming(seen.features, classes_PHW)
         return parts
 
     def _drills(self, batch: Batch) -> dict[str, Tensor]:
@@ -246,15 +255,25 @@ class UnifiedStage(Stage):
 
     def _naming(self, features_PND: Tensor, classes_PHW: Tensor) -> Tensor:
         """How badly picture tokens tell by their likeness to words of what class their pixels are."""
-        language = self.model.language
-        with torch.no_grad():
-            words_LW = torch.stack(
-                [language.embed_tokens(self.tokenizer.encode(f" {name}")).mean(0) for name in CLASSES]
-            ).float()
+        language, words_LW = self.model.language, self._class_words()
         shares_PNL = class_shares(classes_PHW, self.model_config.encoder.patch, len(CLASSES))
         tokens_PNW = language.projector(features_PND.to(language.dtype)).float()
         likeness = F.normalize(tokens_PNW, dim=-1) @ F.normalize(words_LW, dim=-1).T
         return F.cross_entropy((likeness / _TEMPERATURE).flatten(0, 1), shares_PNL.flatten(0, 1))
+
+    def _spelled(self, features_PND: Tensor, classes_PHW: Tensor) -> Tensor:
+        """What turns picture tokens into the words of what they show, as loud as what features said before."""
+        said_PNW = self.model.language.projector(features_PND.to(self.model.language.dtype)).float()
+        shares_PNL = class_shares(classes_PHW, self.model_config.encoder.patch, len(CLASSES))
+        words_PNW = shares_PNL.sqrt() @ self._class_words()  # the root: small things are to be heard as well
+        loud = said_PNW.detach().norm(dim=-1).mean() / words_PNW.norm(dim=-1).mean()
+        return loud * words_PNW - said_PNW
+
+    @torch.no_grad()
+    def _class_words(self) -> Tensor:
+        """(L, W), the mean word of each class."""
+        spelled = [self.tokenizer.encode(spoken_name(name).removeprefix("the")) for name in CLASSES]
+        return torch.stack([self.model.language.embed_tokens(word).mean(0) for word in spelled]).float()
 
     def _prompt(self, question: object) -> Prompt:
         return question_prompt(
