@@ -33,7 +33,8 @@ def train_run(config: TrainConfig, out: Path, log: TextIO | None) -> str | None:
     from .stages import build_stage
 
     written = out / "train.json"
-    if written.is_file() and json.loads(written.read_text()) != json.loads(json.dumps(config.to_dict())):
+    # compared as settings: a file may be of a version that had fewer of them
+    if written.is_file() and _said(TrainConfig.load(written)) != _said(config):
         raise UniuggError(
             ErrorCode.REQUEST_INVALID, f"{out} was trained with other settings: choose another folder or delete it"
         )
@@ -48,6 +49,10 @@ def train_run(config: TrainConfig, out: Path, log: TextIO | None) -> str | None:
         load_start(stage.model, read_start(Checkpoints(out).last() or out), str(out))
         stage.export(out / "model")
     return None
+
+
+def _said(config: TrainConfig) -> str:
+    return json.dumps(config.to_dict())
 
 
 def last_weights(out: Path) -> Path:

@@ -14,6 +14,7 @@ from micro import MODEL, RememberedRooms
 
 from training import cli, sources
 from training.ablations import STEPS, VARIANTS, Ablations, markdown, run_ablations, summary
+from training.config import TrainConfig
 from training.data.rooms import RoomsDataset
 from training.evaluation import rooms as rooms_module
 from training.evaluation.imagining import Sampling
@@ -200,6 +201,17 @@ class TestRun:
         said: list[str] = []
         assert run_ablations(replace(plan, out=tmp_path), say=said.append) == "SIGTERM"
         assert len(said) == 1
+
+    def test_a_run_of_a_version_with_fewer_settings_is_the_same_run(self, plan: Ablations, told: list[str]) -> None:
+        file = plan.folder("d") / "train.json"
+        before = file.read_text()
+        written = json.loads(before)
+        assert written["vae"].pop("kl_weight") == TrainConfig().vae.kl_weight
+        file.write_text(json.dumps(written))
+        said: list[str] = []
+        run_ablations(replace(plan, only=("d",)), say=said.append)
+        assert not any(text.startswith("measuring") for text in said)
+        file.write_text(before)
 
     def test_other_settings_in_the_same_folder_are_refused(self, plan: Ablations, told: list[str]) -> None:
         with pytest.raises(UniuggError, match="other settings"):

@@ -15,6 +15,7 @@ from training import checkpoint as files
 from training import sources
 from training.config import TrainConfig
 from training.data.views import PairBatch
+from training.data.world.classes import CLASSES
 from training.loop import Outcome, Trainer, step_generator
 from training.stages import build_stage
 from training.stages.base import Stage
@@ -269,6 +270,25 @@ class TestOtherStages:
         assert named[-1] < 0.9 * named[0]
         del batch["classes"]  # recordings have none
         assert "naming" not in stage(batch, step_generator(0, 0))
+
+    def test_spelled_pictures_say_the_words_of_what_they_show_and_nothing_of_their_features(self, runs: Path) -> None:
+        moved = []
+        for share in (0.0, 1.0):
+            config = micro("unified", start=runs / "vae", unified={"generation_share": 0.0, "spelled_share": share})
+            stage = build_stage(config)
+            stage.train()
+            batch = {**stage.source("train").batch("question", range(4)), "kind": "question"}
+            stage(batch, step_generator(0, 0))["loss"].backward()
+            moved.append(stage.model.language.projector[0].weight.grad.abs().max().item())
+        assert moved[1] < 1e-4 * moved[0]
+        features = torch.randn(1, 16, 32, generator=torch.Generator().manual_seed(0))
+        classes = torch.full((1, 32, 32), CLASSES.index("tv"), dtype=torch.uint8)
+        tokens = stage.model.language.projector(features) + stage._spelled(features, classes)
+        word = stage.model.language.embed_tokens(stage.tokenizer.encode(" TV")).mean(0)
+        likeness = torch.nn.functional.cosine_similarity(tokens, word.expand_as(tokens), dim=-1)
+        torch.testing.assert_close(likeness, torch.ones(1, 16), atol=1e-4, rtol=0)
+        loud = stage.model.language.projector(features).norm(dim=-1).mean()
+        torch.testing.assert_close(tokens.norm(dim=-1).mean(), loud, rtol=1e-3, atol=0)
 
     def test_exercises_in_words_are_trained_beside_pairs_and_questions(self, runs: Path, tmp_path: Path) -> None:
         config = micro("unified", start=runs / "vae", unified={"drill_share": 0.5}, run={"steps": 2})
