@@ -34,7 +34,7 @@ def train_run(config: TrainConfig, out: Path, log: TextIO | None) -> str | None:
 
     written = out / "train.json"
     # compared as settings: a file may be of a version that had fewer of them
-    if written.is_file() and _said(TrainConfig.load(written)) != _said(config):
+    if written.is_file() and _said(written.read_text()) != _said(json.dumps(config.to_dict())):
         raise UniuggError(
             ErrorCode.REQUEST_INVALID, f"{out} was trained with other settings: choose another folder or delete it"
         )
@@ -51,8 +51,8 @@ def train_run(config: TrainConfig, out: Path, log: TextIO | None) -> str | None:
     return None
 
 
-def _said(config: TrainConfig) -> str:
-    return json.dumps(config.to_dict())
+def _said(settings: str) -> TrainConfig:
+    return TrainConfig.from_dict(json.loads(settings))
 
 
 def last_weights(out: Path) -> Path:
