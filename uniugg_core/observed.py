@@ -2,11 +2,10 @@
 
 An imagined view shows much that the reference picture shows too. There the reference's points, colours and confidences
 are better than any imagination, and the two views of one surface coincide in the cloud; only stray points join their
-neighbours. What is imagined beside it is
-fitted to it: its distances are scaled by what they were off by where both are known, so that a floor or a wall goes on
-across the seam without a step. That what is seen last simply goes on is a guess of its own, which errs the other way
-(too far, where imagination is too near); the two are averaged, but for the first pixels beside the seam, where it is
-the surer one.
+neighbours. What is imagined beside it is fitted to it: its distances are scaled by what they were off by where both
+are known, so that a floor or a wall goes on across the seam without a step. That what is seen last simply goes on is a
+guess of its own, which errs the other way (too far, where imagination is too near); the two are averaged, but for the
+first pixels beside the seam, where it is the surer one.
 """
 
 from __future__ import annotations
