@@ -34,7 +34,7 @@ def train_run(config: TrainConfig, out: Path, log: TextIO | None) -> str | None:
 
     written = out / "train.json"
     # compared as settings: a file may be of a version that had fewer of them
-    if written.is_file() and _said(written.read_text()) != _said(json.dumps(config.to_dict())):
+    if written.is_file() and _settings(written.read_text()) != _settings(json.dumps(config.to_dict())):
         raise UniuggError(
             ErrorCode.REQUEST_INVALID, f"{out} was trained with other settings: choose another folder or delete it"
         )
@@ -51,8 +51,8 @@ def train_run(config: TrainConfig, out: Path, log: TextIO | None) -> str | None:
     return None
 
 
-def _said(settings: str) -> TrainConfig:
-    return TrainConfig.from_dict(json.loads(settings))
+def _settings(written: str) -> TrainConfig:
+    return TrainConfig.from_dict(json.loads(written))
 
 
 def last_weights(out: Path) -> Path:

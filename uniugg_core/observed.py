@@ -65,17 +65,16 @@ def keep_observed(
     device, center = imagined.points.device, inverse_rigid(pose)[:3, 3]
     away = imagined.points[0].float().cpu().numpy() - center
     depth = np.maximum(away @ pose[2, :3], 1e-6)
-    scale = np.ones(kept.shape)
-    if len(index) >= _FEW:
+    scale, nearest, fits = np.ones(kept.shape), drawn.depth, len(index) >= _FEW
+    if fits:
         nearest, gap = _continued(drawn.depth, kept)
         nearest = cv2.medianBlur(nearest.astype(np.float32), _ALIKE)
-        scale[kept] = nearest[kept] / depth[kept]
+    scale[kept] = nearest[kept] / depth[kept]
+    if fits:
         scale[~kept] = np.exp(_misfit(np.log(np.maximum(scale, 1e-6)), kept)[~kept])
         weight = _GOES_ON + (1 - _GOES_ON) * np.exp(-(gap - 1) / (_SEAM * gap.shape[1]))
         goes_on = np.log(nearest / (scale * depth)).clip(-_LARGEST, _LARGEST)
         scale[~kept] *= np.exp(weight * goes_on)[~kept]
-    else:
-        scale[kept] = drawn.depth[kept] / depth[kept]
     mine = center + away * scale[..., None]
     confidence = imagined.confidence.clone()
     mask = torch.from_numpy(kept).to(device)

@@ -123,6 +123,7 @@ class TestPlan:
         assert not shipped.settings("d-raw").model.resolve().vae.enabled
         shares = [shipped.settings(name).unified.generation_share for name in ("full", "generation", "answers")]
         assert 0 < shares[0] < 1 and shares[1:] == [1.0, 0.0]
+        assert shipped.settings("generation").unified.drill_share == 0.0  # no words at all
 
     def test_changes_for_all_for_a_stage_and_for_a_run(self) -> None:
         changes = ("run.batch_size=3", "vae:run.steps=5", "c-vae:run.steps=6")

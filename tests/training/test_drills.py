@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter, defaultdict
 from random import Random
@@ -49,7 +48,7 @@ def test_what_is_to_be_said_again_stands_there():
 def test_a_distance_is_the_one_told_of_that_name(family):
     for exercise in BY_FAMILY[family]:
         asked = exercise.text.rpartition(". ")[2]
-        named = [name for name in told(exercise) if re.search(re.escape(name) + r"\b|" + re.escape(name), asked)]
+        named = [name for name in told(exercise) if name in asked]
         longest = max(named, key=len)
         assert told(exercise)[longest] == exercise.value
 
@@ -97,7 +96,6 @@ def test_directions_follow_from_the_places():
         # x to the right, y ahead: counter-clockwise from above is left
         cross = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
         assert exercise.answer == ("left" if cross > 0 else "right")
-        assert all(math.isfinite(number) for number in (ax, cross))
 
 
 def test_the_motion_told_is_the_option():

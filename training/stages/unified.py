@@ -217,8 +217,8 @@ class UnifiedStage(Stage):
         if truth.classes is not None:
             classes_PHW = truth.classes.flatten(0, 1)[[2 * row + view for row, views in talks for view in views]]
         if self.training and self.own.spelled_share and classes_PHW is not None:
-            rows = (torch.rand(len(talks), generator=generator) < self.own.spelled_share).nonzero()[:, 0].tolist()
-            some = [number for row in rows for number in numbers[row]]
+            drawn = torch.rand(len(talks), generator=generator) < self.own.spelled_share
+            some = [number for own, chosen in zip(numbers, drawn.tolist()) if chosen for number in own]
             if some:
                 spelled = self._spelled(seen.features[some], classes_PHW[some]).to(tokens)
                 tokens = tokens.index_add(0, torch.tensor(some, device=tokens.device), spelled)

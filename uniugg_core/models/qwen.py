@@ -19,7 +19,7 @@ class _Norm(nn.RMSNorm):
 
 
 def build_qwen(config: LanguageConfig) -> nn.Module:
-    """A fresh ``Qwen2ForCausalLM`` of the configured sizes; its norms are torch's, a good part faster to train."""
+    """A fresh ``Qwen2ForCausalLM`` of the configured sizes; its norms are torch's, one kernel each."""
     ensure_torchvision()
     from transformers import Qwen2Config, Qwen2ForCausalLM
 

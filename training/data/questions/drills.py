@@ -2,7 +2,7 @@
 
 A language model that learns from nothing has to find out that names, places and numbers of a question can be looked up
 and said again, before anything that it sees can be of use to it. Words alone teach that without looking at a single
-picture. What is told stands in another order than it is asked for, so that only looking it up by name helps.
+picture. What is told stands in an order of its own, so that only looking it up by name helps.
 """
 
 from __future__ import annotations
