@@ -33,7 +33,6 @@ LONG_QUESTION = "Where is the door? " * 400
 SAMPLES = 3
 CANCEL_AFTER = 3  # feedback messages
 LONG = 200  # denoising steps of what is cancelled on the way, whatever the model's default is
-ANSWER_TOKENS = 24
 AWAY_FROM_SEAM = 4  # pictures: requests along the path wait until the loop's seam is this far
 
 SHORT = (  # the titles of a short tour: one of each kind
@@ -222,7 +221,6 @@ class Tour:
             kind = AskAction.Goal if outcome.via == "action" else AskSpatial.Request
             send = self._client.ask_by_action if outcome.via == "action" else self._client.ask_by_service
             request = kind(question=question, session_id=session, with_evidence=evidence, target_pose=pose)
-            request.max_new_tokens = ANSWER_TOKENS
             send(outcome, request)
 
         return run
@@ -234,7 +232,6 @@ class Tour:
             outcome.question, outcome.truth, outcome.reference = known.question, known.answer, known.picture
             picture, info = attachment(self._pictures[known.picture])
             request = AskSpatial.Request(question=known.question, compressed_images=[picture], camera_infos=[info])
-            request.max_new_tokens = ANSWER_TOKENS
             self._client.ask_by_service(outcome, request)
 
         return run
@@ -247,7 +244,6 @@ class Tour:
             question=outcome.question,
             compressed_images=[picture for picture, _ in pairs],
             camera_infos=[info for _, info in pairs],
-            max_new_tokens=ANSWER_TOKENS,
         )
         self._client.ask_by_service(outcome, request)
 
