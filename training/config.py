@@ -145,6 +145,8 @@ class EncoderStageConfig:
     teacher_share: float = 1.0  # share of each batch's pictures that the teacher looks at; a fifth of the work
     token_share: float = 1 / 3  # share of tokens distilled, drawn anew for every picture
     summary_weight: float = 10.0  # distillation of the summary
+    class_weight: float = 0.0  # cross-entropy of every token's classes, rare ones weighed up, on data with class maps:
+    # what a small encoder is taught itself once its teacher has nothing more to say
     rgb_weight: float = 1.0  # colour loss; the published command had it off, stage 2 needs it on
     rgb_l1: float = 1.0
     rgb_ssim: float = 0.5

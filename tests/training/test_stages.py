@@ -17,9 +17,9 @@ from training.config import TrainConfig
 from training.data.views import PairBatch
 from training.data.world.classes import CLASSES
 from training.loop import Outcome, Trainer, step_generator
+from training.losses.semantics import class_shares
 from training.stages import build_stage
 from training.stages.base import Stage
-from training.stages.teacher import class_shares
 from training.stages.vision import to_unit
 from training.supervision import decoded_alone
 from uniugg_core.errors import ErrorCode, UniuggError

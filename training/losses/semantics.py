@@ -1,4 +1,4 @@
-"""Distillation from a frozen teacher's tokens and summary (UniUGG stage 1, semantic branch)."""
+"""What tokens mean: distillation from a frozen teacher (UniUGG stage 1, semantic branch), and classes by class maps."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["distillation_loss", "random_tokens"]
+__all__ = ["balanced_class_loss", "class_shares", "distillation_loss", "random_tokens"]
 
 
 def distillation_loss(student: Tensor, teacher: Tensor, *, cosine_weight: float = 0.9) -> Tensor:
@@ -35,3 +35,25 @@ def random_tokens(
     order_BN = torch.rand(batch, count, generator=generator).argsort(dim=1)[:, :kept].to(features_BND.device)
     index = order_BN[..., None].expand(-1, -1, width)
     return features_BND.gather(1, index), other_BND.gather(1, index.to(other_BND.device))
+
+
+def class_shares(classes_BHW: Tensor, patch: int, count: int) -> Tensor:
+    """Share of every class in every token's pixels: class numbers (B, H, W) to (B, N, L), rows adding up to 1."""
+    one_hot = F.one_hot(classes_BHW.long(), count).movedim(-1, 1).float()
+    return F.avg_pool2d(one_hot, patch).flatten(2).transpose(1, 2)
+
+
+def balanced_class_loss(logits: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
+    """Soft cross-entropy () in which a class counts with the square root of its area, and the accuracy () so weighed.
+
+    Walls and floors cover most of a room, and would otherwise be most of what is learnt.
+
+    Args:
+        logits: (..., L).
+        shares: (..., L) from :func:`class_shares`.
+    """
+    logits, shares = logits.float().flatten(0, -2), shares.flatten(0, -2)
+    weights_NL = shares * shares.mean(0).clamp_min(1e-4).rsqrt()
+    total = weights_NL.sum()
+    right_N = logits.argmax(-1) == shares.argmax(-1)
+    return -(weights_NL * F.log_softmax(logits, dim=-1)).sum() / total, (weights_NL.sum(-1) * right_N).sum() / total

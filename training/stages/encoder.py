@@ -24,13 +24,13 @@ from ..checkpoint import load_start, read_start
 from ..config import TrainConfig
 from ..data.views import PairBatch
 from ..losses.matching import draw_correspondences, matching_loss, reciprocal_matches
-from ..losses.semantics import distillation_loss, random_tokens
+from ..losses.semantics import balanced_class_loss, class_shares, distillation_loss, random_tokens
 from ..pictures import pair_sheet
-from ..sources import open_source
+from ..sources import class_count, open_source
 from ..stream import Batch, Source
 from ..supervision import SpatialWeights, alone_loss, decoded_alone, point_errors, spatial_loss, swapped_where
 from .base import Stage, freeze
-from .vision import Vision, freeze_unread, load_lpips, to_unit
+from .vision import Vision, class_head, freeze_unread, load_lpips, to_unit
 
 __all__ = ["EncoderStage"]
 
@@ -44,6 +44,10 @@ class EncoderStage(Stage):
         super().__init__(config)
         self.own = own = config.encoder
         self.model = Vision(self.model_config, config.seed)
+        if own.class_weight:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(config.seed + 1)
+                self.model.token_head = class_head(self.model_config.encoder.width, class_count(config.data))
         self.start_from(*(("encoder.",) if not own.train_encoder else ()))
         if not own.train_encoder:
             freeze(self.model.encoder)
@@ -75,15 +79,19 @@ class EncoderStage(Stage):
 
     def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Losses of a pair batch or a batch of single pictures."""
+        own = self.own
         images_B3HW = to_unit(batch["image"]).flatten(0, -4)
         images_B3HW = color_jitter(images_B3HW, self.config.data.jitter, generator)
         matrices_B33 = self._matrices(batch)
         if matrices_B33 is not None:
-            known_B = torch.rand(len(matrices_B33), generator=generator) >= self.own.drop_calibration
+            known_B = torch.rand(len(matrices_B33), generator=generator) >= own.drop_calibration
             matrices_B33 = matrices_B33 * known_B.to(matrices_B33)[:, None, None]
-        positions = generator if self.own.student_cpe else None
+        positions = generator if own.student_cpe else None
         encoded = self.model.encode(images_B3HW, matrices_B33, position_generator=positions)
         loss, parts = self._distillation(images_B3HW, encoded, generator)
+        if own.class_weight:
+            parts["classes"], _ = self._classes(batch, encoded)
+            loss = loss + own.class_weight * parts["classes"]
         if batch["kind"] == "pair":
             geometry, more = self._geometry(batch, images_B3HW, encoded, generator)
             loss, parts = loss + geometry, parts | more
@@ -180,6 +188,13 @@ class EncoderStage(Stage):
             loss = loss + own.summary_weight * parts["summary"]
         return loss, parts
 
+    def _classes(self, batch: Batch, encoded: EncoderOutput) -> tuple[Tensor, Tensor]:
+        """Loss and accuracy of the tokens' classes."""
+        classes = batch["classes"]
+        maps_BHW = classes.flatten(0, 1) if batch["kind"] == "pair" else classes
+        shares_BNL = class_shares(maps_BHW, self.model_config.encoder.patch, self.model.token_head[1].out_features)
+        return balanced_class_loss(self.model.token_head(encoded.features), shares_BNL)
+
     # --- figures ---
 
     def validate(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
@@ -190,6 +205,8 @@ class EncoderStage(Stage):
         if self.teacher is not None:
             wanted = self.teacher.encode(images).features
             figures["teacher_cosine"] = F.cosine_similarity(encoded.features.float(), wanted.float(), dim=-1).mean()
+        if self.own.class_weight:
+            figures["classes"], figures["class_accuracy"] = self._classes(batch, encoded)
         if batch["kind"] != "pair":
             return figures
         truth = PairBatch.from_dict(batch)

@@ -11,23 +11,18 @@ from __future__ import annotations
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..augment import color_jitter
 from ..config import TrainConfig
+from ..losses.semantics import class_shares
 from ..pictures import class_sheet
 from ..sources import class_count, open_source
 from ..stream import Batch, Source
 from .base import Stage
-from .vision import Vision, to_unit
+from .vision import Vision, class_head, to_unit
 
-__all__ = ["TeacherStage", "class_shares"]
-
-
-def class_shares(classes_BHW: Tensor, patch: int, count: int) -> Tensor:
-    """Share of every class in every token's pixels: class numbers (B, H, W) to (B, N, L), rows adding up to 1."""
-    one_hot = F.one_hot(classes_BHW.long(), count).movedim(-1, 1).float()
-    return F.avg_pool2d(one_hot, patch).flatten(2).transpose(1, 2)
+__all__ = ["TeacherStage"]
 
 
 class TeacherStage(Stage):
@@ -39,11 +34,9 @@ class TeacherStage(Stage):
         self.model = Vision(self.model_config, config.seed, spatial=False)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed + 1)
-            self.model.token_head = nn.Sequential(nn.LayerNorm(encoder.width), nn.Linear(encoder.width, self.classes))
+            self.model.token_head = class_head(encoder.width, self.classes)
             if encoder.summary_width:
-                self.model.scene_head = nn.Sequential(
-                    nn.LayerNorm(encoder.summary_width), nn.Linear(encoder.summary_width, self.classes)
-                )
+                self.model.scene_head = class_head(encoder.summary_width, self.classes)
         self.start_from()
         self.unused_parameters = True  # prefix tokens that are no part of the summary
 

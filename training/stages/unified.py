@@ -32,13 +32,13 @@ from ..data.questions.drills import Drills
 from ..data.questions.sight import spoken_name
 from ..data.views import PairBatch
 from ..data.world.classes import CLASSES
+from ..losses.semantics import class_shares
 from ..pictures import pair_sheet
 from ..showing import look, marks_of
 from ..sources import open_source
 from ..stream import Batch, Source
 from ..supervision import point_errors, second_view, second_view_loss, swapped_where
 from .base import Stage, freeze
-from .teacher import class_shares
 from .vision import to_unit
 
 __all__ = ["UnifiedStage", "imagine_features"]

@@ -13,7 +13,7 @@ from uniugg_core.models.decoder import SpatialDecoder
 from uniugg_core.models.encoder import EncoderOutput, build_encoder
 from uniugg_core.models.vae import SpatialVAE
 
-__all__ = ["Vision", "freeze_unread", "load_lpips", "to_unit"]
+__all__ = ["Vision", "class_head", "freeze_unread", "load_lpips", "to_unit"]
 
 
 class Vision(nn.Module):
@@ -41,6 +41,11 @@ class Vision(nn.Module):
     ) -> EncoderOutput:
         """Features of pictures (B, 3, H, W) in [0, 1] with these calibrations (B, 3, 3), where they are known."""
         return self.encoder(self.encoder.normalise(images01), matrix=matrix, position_generator=position_generator)
+
+
+def class_head(width: int, classes: int) -> nn.Module:
+    """Features (..., width) to class logits (..., classes)."""
+    return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, classes))
 
 
 def freeze_unread(spatial: SpatialDecoder, *, colors: bool, descriptors: bool) -> None:

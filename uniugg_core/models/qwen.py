@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from .._compat import ensure_torchvision
 from ..config import LanguageConfig
+from .layers import attend, in_the_open
 
 __all__ = ["as_computed", "build_qwen"]
+
+
+_ATTENTION = "uniugg"  # the name that transformers knows it by
 
 
 class _Norm(nn.RMSNorm):
@@ -21,8 +27,11 @@ class _Norm(nn.RMSNorm):
 def build_qwen(config: LanguageConfig) -> nn.Module:
     """A fresh ``Qwen2ForCausalLM`` of the configured sizes; its norms are torch's, one kernel each."""
     ensure_torchvision()
-    from transformers import Qwen2Config, Qwen2ForCausalLM
+    from transformers import AttentionInterface, Qwen2Config, Qwen2ForCausalLM
+    from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
+    AttentionInterface.register(_ATTENTION, _attention)
+    AttentionMaskInterface.register(_ATTENTION, sdpa_mask)
     qwen = Qwen2ForCausalLM(
         Qwen2Config(
             vocab_size=config.vocab_size,
@@ -39,7 +48,7 @@ def build_qwen(config: LanguageConfig) -> nn.Module:
             bos_token_id=None,
             eos_token_id=None,
             pad_token_id=None,
-            attn_implementation="sdpa",
+            attn_implementation=_ATTENTION,
         )
     )
     for layer in qwen.model.layers:
@@ -47,6 +56,32 @@ def build_qwen(config: LanguageConfig) -> nn.Module:
         layer.post_attention_layernorm = _Norm(config.width, config.rms_eps)
     qwen.model.norm = _Norm(config.width, config.rms_eps)
     return qwen
+
+
+def _attention(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **settings: Any
+) -> tuple[Tensor, None]:
+    """transformers' "sdpa", but for :func:`~.layers.attend` where that is the faster one.
+
+    Args:
+        module: the layer.
+        query: (B, H, N, C).
+        key, value: (B, K, M, C) of K heads for the H.
+        attention_mask: (B or 1, 1, N, M); None: every place sees itself and what is before it.
+
+    Returns:
+        (B, N, H, C), and no weights.
+    """
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    if not in_the_open(query):
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **settings)
+    (heads, count), (groups, total) = query.shape[1:3], key.shape[1:3]
+    if attention_mask is None:
+        attention_mask = torch.ones(count, total, dtype=torch.bool, device=query.device).tril(total - count)[None, None]
+    mask = attention_mask.expand(-1, heads // groups, -1, -1).flatten(1, 2)[:, None]  # heads of a group side by side
+    mixed = attend(query.unflatten(1, (groups, -1)).flatten(2, 3), key, value, mask)
+    return mixed.unflatten(2, (-1, count)).flatten(1, 2).transpose(1, 2).contiguous(), None
 
 
 def as_computed(embeddings: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from ..config import VAEConfig
 from ..errors import ErrorCode, UniuggError
 from .encoder import EncoderBlock
-from .layers import NORM_EPS, Rope2d
+from .layers import NORM_EPS, Rope2d, attend
 
 __all__ = ["Posterior", "SpatialVAE"]
 
@@ -76,7 +76,7 @@ class GridAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, E, h, w) -> (B, E, h, w)."""
         query, key, value = self.qkv(self.norm(x)).flatten(2).transpose(1, 2).chunk(3, dim=-1)
-        mixed = F.scaled_dot_product_attention(query[:, None], key[:, None], value[:, None])[:, 0]
+        mixed = attend(query, key, value)
         return x + self.proj(mixed.transpose(1, 2).unflatten(2, x.shape[2:]))
 
 
