@@ -190,8 +190,8 @@ class UnifiedStageConfig:
     answer_weight: float = 1.0
     naming_weight: float = 0.0  # cross-entropy of the class that a picture token is likest to, by its words, on data
     # with class maps: words then find what they name
-    spelled_share: float = 0.0  # share of the pairs asked about whose picture tokens are, on data with class maps, the
-    # words of what they show: finding by its name what has a place is learnt before eyes are good
+    finding_weight: float = 0.0  # cross-entropy of where the words of a question look, on data with instance maps; for
+    # models with language.grounded
     drop_condition: float = 0.1  # share of conditions replaced by the learned null sequence
     spatial_weight: float = 0.0  # pointmap loss of what the denoiser's estimate decodes to, through the frozen decoder
     spatial_share: float = 1.0  # share of each batch that it is computed for; all: a pair costs 1.6 times as much
@@ -219,8 +219,6 @@ class TrainConfig:
     def __post_init__(self) -> None:
         run = self.run
         _require(0 <= self.unified.seen_share <= 1, "unified.seen_share", self.unified.seen_share, "a share, 0 to 1")
-        spelled = self.unified.spelled_share
-        _require(0 <= spelled <= 1, "unified.spelled_share", spelled, "a share, 0 to 1")
         _require(0 <= self.unified.drill_share < 1, "unified.drill_share", self.unified.drill_share, "0 to below 1")
         for name, alone in (("encoder", self.encoder.alone_share), ("vae", self.vae.alone_share)):
             _require(0 <= alone < 1, f"{name}.alone_share", alone, "at least 0 and less than 1")

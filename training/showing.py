@@ -1,4 +1,4 @@
-"""What questions about pairs are shown: their pictures beside each other, and the places that they name.
+"""What questions about pairs are shown: their pictures beside each other.
 
 A talk is the row of a pair and those of its views that are shown, in order. All pictures of all talks stand in one
 :class:`~uniugg_core.models.uniugg.Seen`, so that the networks run once.
@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 
 from uniugg_core.models.uniugg import Seen, UniUGG
-from uniugg_core.prompts import MarkSlot, Prompt
 
-__all__ = ["Talk", "look", "marks_of"]
+__all__ = ["Talk", "look"]
 
 Talk = tuple[int, tuple[int, ...]]
 
@@ -46,29 +45,6 @@ def look(
         placed[mine] = other.placed
         seen = replace(seen, placed=placed)
     return seen, numbers
-
-
-def marks_of(
-    model: UniUGG, seen: Seen, numbers: Sequence[Sequence[int]], prompts: Sequence[Sequence[Prompt]]
-) -> list[dict[MarkSlot, Tensor]]:
-    """For each talk what the language model is shown (W,) at the places that its prompts name.
-
-    Args:
-        model: whose words these are.
-        seen, numbers: from :func:`look`.
-        prompts: of each talk.
-    """
-    named = [
-        (talk, slot)
-        for talk, together in enumerate(prompts)
-        for slot in dict.fromkeys(slot for prompt in together for slot in prompt.marks)
-    ]
-    found: list[dict[MarkSlot, Tensor]] = [{} for _ in prompts]
-    if named:
-        pictures = [numbers[talk][slot.index] for talk, slot in named]
-        for (talk, slot), mark in zip(named, model.marks(seen, [slot for _, slot in named], pictures)):
-            found[talk][slot] = mark
-    return found
 
 
 def _picked(seen: Seen, pictures: list[int]) -> Seen:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from .errors import ErrorCode, UniuggError
 from .evidence import attention_to, strongest_patches
+from .models.uniugg import Seen
 from .outputs import Answer, AnswerToken, Evidence
 from .prompts import question_prompt
 from .requests import AnswerRequest
@@ -95,8 +96,10 @@ def answer_steps(
         history=request.history,
         with_marks=sight.model.config.language.marks,
     )
-    marks = {slot: sight.model.marks(shown[slot.index], [slot], [0])[0] for slot in prompt.marks}
-    embeddings, places = language.assemble(prompt, [sight.model.tokens(seen)[0] for seen in shown], marks=marks)
+    seen = Seen.joined(shown)
+    tokens_BNW = sight.model.tokens(seen)
+    parts = sight.model.show(seen, tokens_BNW, [range(len(shown))], [[prompt]]).parts[0][0]
+    embeddings, places = language.assemble(prompt, list(tokens_BNW), shown=parts)
 
     text = TextStream(tokenizer)
     tokens: list[AnswerToken] = []

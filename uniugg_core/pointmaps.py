@@ -18,6 +18,7 @@ __all__ = [
     "PATCH_POINTS",
     "PATCH_WAVES",
     "canonical_map",
+    "compressed",
     "confidence",
     "decode_points",
     "encode_points",
@@ -27,6 +28,7 @@ __all__ = [
     "patch_points",
     "patch_waves",
     "project",
+    "quarters",
     "splat",
     "transform_points",
     "unproject",
@@ -174,8 +176,18 @@ def patch_points(points: Tensor, patch: int) -> Tensor:
 
     The mean points of each patch's four quarters, compressed as by :func:`encode_points`.
     """
-    quarters = F.avg_pool2d(points.permute(0, 3, 1, 2), patch // 2).permute(0, 2, 3, 1)
-    return F.pixel_unshuffle(encode_points(quarters).permute(0, 3, 1, 2), 2).flatten(2).transpose(1, 2)
+    means = F.avg_pool2d(points.permute(0, 3, 1, 2), patch // 2).permute(0, 2, 3, 1)
+    return F.pixel_unshuffle(encode_points(means).permute(0, 3, 1, 2), 2).flatten(2).transpose(1, 2)
+
+
+def quarters(points: Tensor) -> Tensor:
+    """The points (..., 4, 3) in metres that :func:`patch_points` (..., 12) are of."""
+    return decode_points(points.unflatten(-1, (3, 4)).transpose(-1, -2))
+
+
+def compressed(points: Tensor) -> Tensor:
+    """The inverse of :func:`quarters`: (..., 4, 3) to (..., 12)."""
+    return encode_points(points).transpose(-1, -2).flatten(-2)
 
 
 def patch_waves(points: Tensor) -> Tensor:
@@ -184,8 +196,8 @@ def patch_waves(points: Tensor) -> Tensor:
     Of each quarter's x, y, z and distance in metres, at five wavelengths from 1 to 16 m (the positional encoding of
     NeRF, arXiv 2003.08934): a linear layer then tells 2.3 m from 2.4 m.
     """
-    quarters = decode_points(points.unflatten(-1, (3, 4)).transpose(-1, -2))
-    metres = torch.cat([quarters, quarters.norm(dim=-1, keepdim=True)], dim=-1)
+    corners = quarters(points)
+    metres = torch.cat([corners, corners.norm(dim=-1, keepdim=True)], dim=-1)
     phase = metres[..., None] * (2 * math.pi / metres.new_tensor(_WAVELENGTHS))
     return torch.cat([phase.sin(), phase.cos()], dim=-1).flatten(-3)
 
@@ -202,7 +214,7 @@ def mark_points(points: Tensor, picture: Tensor, places: Tensor) -> Tensor:
     corner = (places.to(points) / 100 * points.new_tensor([width, height]) - 0.5).round().long()
     u, v = corner[:, 0].clamp(0, width - 2), corner[:, 1].clamp(0, height - 2)
     four = torch.stack([points[picture, v + down, u + right] for down in (0, 1) for right in (0, 1)], dim=-1)
-    return encode_points(four.transpose(1, 2)).transpose(1, 2).flatten(1)
+    return compressed(four.transpose(1, 2))
 
 
 @full_precision

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from .outputs import Turn
 from .tokenizer import SpatialTokenizer
 
-__all__ = ["ImageSlot", "MarkSlot", "Piece", "Prompt", "QuerySlot", "condition_prefix", "question_prompt"]
+__all__ = ["ImageSlot", "MarkSlot", "Piece", "Prompt", "QuerySlot", "condition_prefix", "question_prompt", "segments"]
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,17 @@ class Prompt:
 
     pieces: tuple[Piece, ...]
     answer: tuple[int, ...] = ()
+    before: int = 0  # pieces before the first question
 
     @property
     def text_tokens(self) -> int:
         """Number of tokens that are neither picture, query nor mark; the answer is not counted."""
         return sum(len(piece) for piece in self.pieces if isinstance(piece, tuple))
+
+    @property
+    def words(self) -> tuple[tuple[int, ...], ...]:
+        """What is said once everything was shown, question by question, each text once."""
+        return tuple(dict.fromkeys(piece for piece in self.pieces[self.before :] if isinstance(piece, tuple)))
 
     @property
     def marks(self) -> tuple[MarkSlot, ...]:
@@ -104,6 +110,7 @@ def question_prompt(
     if with_queries:
         pieces += [QuerySlot(), newline]
 
+    before = len(pieces)
     to_answer = (tokenizer.im_end, *newline, tokenizer.im_start, *encode("assistant\n"))
     to_question = (tokenizer.im_end, *newline, tokenizer.im_start, *encode("user\n"))
     for turn in history:
@@ -111,15 +118,21 @@ def question_prompt(
         pieces.append((*encode(turn.answer), *to_question))
     pieces += _asked(tokenizer, question, images, with_marks, to_answer)
     wanted = () if answer is None else (*encode(answer), tokenizer.im_end)
-    return Prompt(tuple(pieces), wanted)
+    return Prompt(tuple(pieces), wanted, before)
 
 
 def _asked(tokenizer: SpatialTokenizer, text: str, images: int, with_marks: bool, then: tuple[int, ...]) -> list[Piece]:
     """A question's words and the places between them; the last piece ends with `then`."""
     pieces: list[Piece] = []
-    end = 0
-    for place in _PLACE.finditer(text) if with_marks else ():
-        pieces.append(tuple(tokenizer.encode(text[end : place.end()])))
-        pieces += [MarkSlot(index, int(place[1]), int(place[2])) for index in range(images)]
-        end = place.end()
-    return [*pieces, (*tokenizer.encode(text[end:]), *then)]
+    *marked, last = segments(text, with_marks)
+    for start, end in marked:
+        pieces.append(tuple(tokenizer.encode(text[start:end])))
+        x, y = map(int, _PLACE.search(text, start).groups())  # type: ignore[union-attr]
+        pieces += [MarkSlot(index, x, y) for index in range(images)]
+    return [*pieces, (*tokenizer.encode(text[last[0] :]), *then)]
+
+
+def segments(text: str, with_marks: bool) -> list[tuple[int, int]]:
+    """Where the pieces of a question begin and end in its text: each but the last one ends with a place."""
+    ends = [place.end() for place in _PLACE.finditer(text)] if with_marks else []
+    return list(zip([0, *ends], [*ends, len(text)]))

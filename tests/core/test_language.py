@@ -11,6 +11,7 @@ from small_model import SMALL, TOKENS, features, rays, refused
 
 from uniugg_core.config import preset
 from uniugg_core.errors import ErrorCode
+from uniugg_core.models.grounding import Scenery
 from uniugg_core.models.language import IGNORED, Language
 from uniugg_core.models.qwen import build_qwen
 from uniugg_core.prompts import MarkSlot, question_prompt
@@ -294,7 +295,7 @@ class TestPlaces:
         model = language(points=True, marks=True)
         prompt = question_prompt(TOKENIZER, "At (5, 6) or", with_marks=True)
         picture, mark = torch.zeros(TOKENS, SMALL.language.width), torch.full((SMALL.language.width,), 7.0)
-        embedded, _ = model.assemble(prompt, [picture], marks={MarkSlot(0, 5, 6): mark})
+        embedded, _ = model.assemble(prompt, [picture], shown={MarkSlot(0, 5, 6): mark})
         named = [i for i, row in enumerate(embedded) if torch.equal(row, mark)]
         before = sum(
             len(piece) for piece in prompt.pieces[: prompt.pieces.index(MarkSlot(0, 5, 6))] if isinstance(piece, tuple)
@@ -305,3 +306,98 @@ class TestPlaces:
         refused(ErrorCode.REQUEST_INVALID, language(points=True).embed_marks, features()[0, :1], self.patches()[0, :1])
         refused(ErrorCode.CHECKPOINT_INVALID, SMALL.replace, language__marks=True)
         refused(ErrorCode.CHECKPOINT_INVALID, SMALL.replace, language__waves=True)
+        refused(ErrorCode.CHECKPOINT_INVALID, SMALL.replace, language__points=True, language__grounded=True)
+        scenery = Scenery(
+            features()[None], torch.zeros(1, 1, TOKENS, 32), torch.zeros(1, 1, TOKENS, 4, 3), torch.ones(1, 1) > 0
+        )
+        refused(
+            ErrorCode.REQUEST_INVALID,
+            language(points=True).ground,
+            [[question_prompt(TOKENIZER, "x")]],
+            scenery,
+            [[None]],
+        )
+
+
+class TestGrounding:
+    """Words look for what they name."""
+
+    def scenery(self, talks: int = 1, pictures: int = 2) -> Scenery:
+        draw = torch.Generator().manual_seed(3)
+        shape = (talks, pictures, TOKENS)
+        return Scenery(
+            torch.randn(*shape, SMALL.encoder.width, generator=draw),
+            torch.randn(*shape, SMALL.language.width, generator=draw),
+            torch.rand(*shape, 4, 3, generator=draw) + torch.tensor([0.0, 0.0, 1.0]),
+            torch.ones(talks, pictures, dtype=torch.bool),
+        )
+
+    def model(self, *, loud: bool = True) -> Language:
+        model = language(points=True, placed=True, grounded=True)
+        if loud:
+            grounding = model.grounding
+            with torch.random.fork_rng(), torch.no_grad():
+                torch.manual_seed(1)
+                for layer in (grounding.first, grounding.later, grounding.place[2]):
+                    torch.nn.init.normal_(layer.weight)
+                grounding.nothing.bias.zero_()
+        return model
+
+    def said(self, model: Language, questions: list[str], scenery: Scenery, poses=None) -> list[list[torch.Tensor]]:
+        prompts = [question_prompt(TOKENIZER, text, images=2) for text in questions]
+        with torch.no_grad():
+            parts, _ = model.ground([prompts], scenery, [poses or [None] * len(prompts)])
+        return [[part[piece] for piece in prompt.words] for part, prompt in zip(parts[0], prompts)]
+
+    def test_they_say_nothing_before_training(self):
+        ((said,),) = self.said(self.model(loud=False), ["Is it the chair?"], self.scenery())
+        assert not said.any()
+        assert self.said(self.model(), ["Is it the chair?"], self.scenery())[0][0].all(-1).any()
+
+    def test_every_question_looks_for_itself(self):
+        model, scenery = self.model(), self.scenery()
+        together = self.said(model, ["Is it the chair?", "Or the lamp?"], scenery)
+        for number, question in enumerate(["Is it the chair?", "Or the lamp?"]):
+            torch.testing.assert_close(together[number], self.said(model, [question], scenery)[0])
+
+    def test_a_picture_that_is_not_there_is_not_looked_at(self):
+        model, two = self.model(), self.scenery()
+        one = Scenery(*(part[:, :1] for part in (two.features, two.tokens, two.quarters, two.there)))
+        gone = dataclasses.replace(two, there=torch.tensor([[True, False]]))
+        question = ["Is it the chair?"]
+        torch.testing.assert_close(self.said(model, question, gone), self.said(model, question, one))
+        assert not torch.allclose(self.said(model, question, two)[0][0], self.said(model, question, one)[0][0])
+
+    def test_a_commanded_pose_moves_what_they_found(self):
+        """Told where the commanded camera stands, words say what they say when the points stand there themselves."""
+        model, scenery = self.model(), self.scenery()
+        with torch.no_grad():
+            model.grounding.nothing.bias.fill_(-30.0)  # all weight is on the pictures
+        pose = torch.eye(4)
+        pose[:3, 3] = torch.tensor([0.5, -0.2, 1.0])
+        pose[:3, :3] = torch.tensor([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])
+        moved = dataclasses.replace(scenery, quarters=scenery.quarters @ pose[:3, :3].T + pose[:3, 3])
+        ((posed,),) = self.said(model, ["Is it the chair?"], scenery, [pose])
+        ((there,),) = self.said(model, ["Is it the chair?"], moved)
+        torch.testing.assert_close(posed, there, atol=5e-3, rtol=1e-2)
+        assert not torch.allclose(posed, self.said(model, ["Is it the chair?"], scenery)[0][0], atol=5e-2)
+
+    def test_where_they_looked(self):
+        model, scenery = self.model(), self.scenery()
+        prompt = question_prompt(TOKENIZER, "Is it the chair?", images=2)
+        _, found = model.ground([[prompt]], scenery, [[None]])
+        (piece,) = prompt.words
+        assert found.starts == [[{piece: 0}]]
+        assert found.likely.shape[2:] == (2, TOKENS + 1)
+        torch.testing.assert_close(found.likely.exp().sum(-1), torch.ones(found.likely.shape[:3]))
+
+    def test_what_they_found_is_added_to_them(self):
+        model = self.model()
+        prompt = question_prompt(TOKENIZER, "Is it?")
+        picture, more = torch.zeros(TOKENS, SMALL.language.width), torch.randn(len(prompt.words[0]), 32)
+        plain, _ = model.assemble(prompt, [picture])
+        richer, _ = model.assemble(prompt, [picture], shown={prompt.words[0]: more})
+        torch.testing.assert_close(richer - plain, torch.cat([torch.zeros(len(plain) - len(more), 32), more]))
+        answered = dataclasses.replace(prompt, answer=(5, 6))
+        lessons = model.collate([[answered]], [[picture]], None, [[{prompt.words[0]: more}]])
+        torch.testing.assert_close(torch.cat([lessons.starts[0], lessons.asked[0][:-2]]), richer)

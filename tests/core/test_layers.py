@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from uniugg_core.models.layers import Attention, CrossAttention, PatchEmbed, Rope, Rope2d, rotate
+from uniugg_core.models.layers import Attention, CrossAttention, PatchEmbed, Rope, Rope2d, attend, rotate
 
 
 class TestRope:
@@ -118,3 +118,31 @@ class TestPatchEmbed:
         tokens = embed(image)[0, :, 0].detach()
         expected = image[0, 1, 1::2, 0::2].flatten()
         assert torch.equal(tokens, expected)
+
+
+class TestAttend:
+    """The products in the open, where gradients are wanted, are torch's attention."""
+
+    @pytest.mark.parametrize("kind", ["none", "seen", "added"])
+    def test_same_numbers_and_gradients_as_torchs_kernel(self, kind: str) -> None:
+        generator = torch.Generator().manual_seed(0)
+        query, key, value = (torch.randn(2, 3, count, 8, generator=generator) for count in (5, 7, 7))
+        mask = None
+        if kind != "none":
+            mask = torch.rand(2, 1, 5, 7, generator=generator) < 0.6
+            mask[..., 0] = True
+            if kind == "added":
+                mask = torch.zeros(mask.shape).masked_fill(~mask, -1e4)
+        results = []
+        for function in (attend, lambda q, k, v, m: torch.nn.functional.scaled_dot_product_attention(q, k, v, m)):
+            tensors = [tensor.clone().requires_grad_() for tensor in (query, key, value)]
+            mixed = function(*tensors, mask)
+            mixed.square().sum().backward()
+            results.append([mixed.detach(), *(tensor.grad for tensor in tensors)])
+        for ours, theirs in zip(*results):
+            torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+
+    def test_without_gradients_it_is_torchs_kernel_to_the_bit(self) -> None:
+        query, key, value = torch.randn(3, 2, 3, 5, 8, generator=torch.Generator().manual_seed(0)).unbind(0)
+        expected = torch.nn.functional.scaled_dot_product_attention(query, key, value)
+        assert torch.equal(attend(query, key, value), expected)

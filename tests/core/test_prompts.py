@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from uniugg_core.outputs import Turn
-from uniugg_core.prompts import ImageSlot, MarkSlot, Prompt, QuerySlot, condition_prefix, question_prompt
+from uniugg_core.prompts import ImageSlot, MarkSlot, Prompt, QuerySlot, condition_prefix, question_prompt, segments
 from uniugg_core.tokenizer import SpatialTokenizer
 
 TOKENIZER = SpatialTokenizer.shipped()
@@ -80,3 +80,11 @@ def test_what_is_no_place_is_only_words():
     for text in ("f(3)", "(101, 5)", "(1, 2, 3)", "(-1, 2)", "(1.5, 2)", "(1234, 5)"):
         assert question_prompt(TOKENIZER, text, with_marks=True) == question_prompt(TOKENIZER, text)
     assert not question_prompt(TOKENIZER, "(1, 2)").marks
+
+
+def test_words_are_what_is_said_after_everything_was_shown():
+    prompt = question_prompt(TOKENIZER, "Is (7, 30) near?", images=2, with_marks=True, with_queries=True)
+    said = [TOKENIZER.decode(piece) for piece in prompt.words]
+    assert said == ["Is (7, 30)", " near?\nassistant\n"]
+    assert segments("Is (7, 30) near?", True) == [(0, 10), (10, 16)]
+    assert segments("Is (7, 30) near?", False) == [(0, 16)]

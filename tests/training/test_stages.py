@@ -15,9 +15,8 @@ from training import checkpoint as files
 from training import sources
 from training.config import TrainConfig
 from training.data.views import PairBatch
-from training.data.world.classes import CLASSES
 from training.loop import Outcome, Trainer, step_generator
-from training.losses.semantics import class_shares
+from training.losses.semantics import balanced_class_loss, class_shares
 from training.stages import build_stage
 from training.stages.base import Stage
 from training.stages.vision import to_unit
@@ -271,24 +270,35 @@ class TestOtherStages:
         del batch["classes"]  # recordings have none
         assert "naming" not in stage(batch, step_generator(0, 0))
 
-    def test_spelled_pictures_say_the_words_of_what_they_show_and_nothing_of_their_features(self, runs: Path) -> None:
-        moved = []
-        for share in (0.0, 1.0):
-            config = micro("unified", start=runs / "vae", unified={"generation_share": 0.0, "spelled_share": share})
-            stage = build_stage(config)
-            stage.train()
-            batch = {**stage.source("train").batch("question", range(4)), "kind": "question"}
-            stage(batch, step_generator(0, 0))["loss"].backward()
-            moved.append(stage.model.language.projector[0].weight.grad.abs().max().item())
-        assert moved[1] < 1e-4 * moved[0]
-        features = torch.randn(1, 16, 32, generator=torch.Generator().manual_seed(0))
-        classes = torch.full((1, 32, 32), CLASSES.index("tv"), dtype=torch.uint8)
-        tokens = stage.model.language.projector(features) + stage._spelled(features, classes)
-        word = stage.model.language.embed_tokens(stage.tokenizer.encode(" TV")).mean(0)
-        likeness = torch.nn.functional.cosine_similarity(tokens, word.expand_as(tokens), dim=-1)
-        torch.testing.assert_close(likeness, torch.ones(1, 16), atol=1e-4, rtol=0)
-        loud = stage.model.language.projector(features).norm(dim=-1).mean()
-        torch.testing.assert_close(tokens.norm(dim=-1).mean(), loud, rtol=1e-3, atol=0)
+    def test_words_learn_to_look_at_what_they_name(self, runs: Path) -> None:
+        config = micro("unified", start=runs / "vae", unified={"generation_share": 0.0, "finding_weight": 1.0})
+        stage = build_stage(config)
+        batch = {**stage.source("train").batch("question", range(4)), "kind": "question"}
+        optimizer = torch.optim.Adam(stage.model.language.grounding.parameters(), lr=1e-2)
+        found = []
+        for step in range(30):
+            losses = stage(batch, step_generator(0, step))
+            torch.testing.assert_close(losses["loss"], losses["answers"] + losses["finding"])
+            found.append(losses["finding"].item())
+            optimizer.zero_grad()
+            losses["finding"].backward()
+            optimizer.step()
+        assert found[-1] < 0.7 * found[0]
+        del batch["instances"]  # recordings have none
+        assert "finding" not in stage(batch, step_generator(0, 0))
+
+    def test_classes_are_learnt_in_stage_one(self, runs: Path, tmp_path: Path) -> None:
+        config = micro("encoder", start=runs / "teacher", encoder={"class_weight": 0.5})
+        stage = build_stage(config)
+        batch = {**stage.source("train").batch("pair", range(2)), "kind": "pair"}
+        with_them = stage(batch, step_generator(0, 0))
+        without = build_stage(micro("encoder", start=runs / "teacher"))(batch, step_generator(0, 0))
+        torch.testing.assert_close(with_them["loss"], without["loss"] + 0.5 * with_them["classes"])
+        # the head of the teacher's run goes on
+        head = files.read_start(runs / "teacher")["token_head.1.weight"]
+        torch.testing.assert_close(stage.model.token_head[1].weight.detach(), head)
+        _, outcome = train(config, tmp_path)
+        assert 0 <= outcome.metrics["class_accuracy"] <= 1
 
     def test_exercises_in_words_are_trained_beside_pairs_and_questions(self, runs: Path, tmp_path: Path) -> None:
         config = micro("unified", start=runs / "vae", unified={"drill_share": 0.5}, run={"steps": 2})
@@ -332,3 +342,13 @@ def test_class_shares() -> None:
     assert shares.shape == (1, 4, 3)
     assert shares[0, 0].tolist() == [0, 0, 1]
     assert shares[0, 3].tolist() == [0.75, 0.25, 0]
+
+
+def test_balanced_class_loss() -> None:
+    """Nine tokens of one class and one of another: by the roots of their areas, 3 to 1."""
+    shares = torch.eye(2)[[0] * 9 + [1]]
+    logits = torch.tensor([[2.0, 0.0]]).repeat(10, 1)
+    loss, accuracy = balanced_class_loss(logits, shares)
+    right, wrong = (-torch.log_softmax(logits[0], -1)).tolist()
+    assert loss.item() == pytest.approx(0.75 * right + 0.25 * wrong)
+    assert accuracy.item() == pytest.approx(0.75)

@@ -21,7 +21,7 @@ from uniugg_core.tokenizer import SpatialTokenizer, TextStream
 
 from ..data.questions import Question
 from ..data.views import PairBatch
-from ..showing import look, marks_of
+from ..showing import look
 
 __all__ = ["Answerer", "Asked"]
 
@@ -101,11 +101,14 @@ class Answerer:
         tokens = self.model.tokens(seen)
         language = self.model.language
         queries: dict[int, Tensor] = {}
+        poses_of: list[Tensor | None] = [None] * len(asked)
         posed = [k for k, item in enumerate(asked) if item.question.target_from_reference is not None]
         if posed:
             poses = torch.tensor([asked[k].question.target_from_reference for k in posed], dtype=torch.float64)
             # a commanded view has the calibration of the picture it is asked about
             matrices = batch.intrinsics[[asked[k].row for k in posed], 0].cpu().double()
+            for k, pose in zip(posed, poses):
+                poses_of[k] = pose.float()
             rays = self.model.raymap(poses, matrices, grid).float().to(self.model.device)
             queries = dict(zip(posed, language.embed_rays(rays)))
         prompts = [
@@ -118,9 +121,10 @@ class Answerer:
             )
             for number, item in enumerate(asked)
         ]
-        marks = marks_of(self.model, seen, numbers, [[prompt] for prompt in prompts])
+        one_each = [[prompt] for prompt in prompts], [[pose] for pose in poses_of]
+        shown = self.model.show(seen, tokens, numbers, *one_each).parts
         return [
-            language.assemble(prompt, [tokens[picture] for picture in own], queries.get(number), marks[number])[0]
+            language.assemble(prompt, [tokens[picture] for picture in own], queries.get(number), shown[number][0])[0]
             for number, (prompt, own) in enumerate(zip(prompts, numbers))
         ]
 

@@ -10,6 +10,7 @@ Shape letters: B batch, N tokens, D feature width, Q queries.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from uniugg_core.errors import ErrorCode, UniuggError
 from uniugg_core.folder import save_folder
 from uniugg_core.models.decoder import ViewOutput
 from uniugg_core.models.denoiser import Denoiser
+from uniugg_core.models.grounding import Found
 from uniugg_core.models.uniugg import Seen, UniUGG
 from uniugg_core.prompts import Prompt, question_prompt
 from uniugg_core.tokenizer import SpatialTokenizer
@@ -30,11 +32,13 @@ from ..config import TrainConfig
 from ..data.mixture import Mixture, Part
 from ..data.questions.drills import Drills
 from ..data.questions.sight import spoken_name
+from ..data.questions.types import Question
 from ..data.views import PairBatch
 from ..data.world.classes import CLASSES
 from ..losses.semantics import class_shares
+from ..mentions import mentioned, where_things_are
 from ..pictures import pair_sheet
-from ..showing import look, marks_of
+from ..showing import Talk, look
 from ..sources import open_source
 from ..stream import Batch, Source
 from ..supervision import point_errors, second_view, second_view_loss, swapped_where
@@ -132,8 +136,9 @@ class UnifiedStage(Stage):
             return {"loss": self.own.answer_weight * parts["drill"], **parts}
         parts = self._answers(batch, generator)
         loss = self.own.answer_weight * parts["answers"]
-        if "naming" in parts:
-            loss = loss + self.own.naming_weight * parts["naming"]
+        for name, weight in (("naming", self.own.naming_weight), ("finding", self.own.finding_weight)):
+            if name in parts:
+                loss = loss + weight * parts[name]
         return {"loss": loss, **parts}
 
     def validate(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
@@ -216,13 +221,8 @@ class UnifiedStage(Stage):
         classes_PHW = None
         if truth.classes is not None:
             classes_PHW = truth.classes.flatten(0, 1)[[2 * row + view for row, views in talks for view in views]]
-        if self.training and self.own.spelled_share and classes_PHW is not None:
-            drawn = torch.rand(len(talks), generator=generator) < self.own.spelled_share
-            some = [number for own, chosen in zip(numbers, drawn.tolist()) if chosen for number in own]
-            if some:
-                spelled = self._spelled(seen.features[some], classes_PHW[some]).to(tokens)
-                tokens = tokens.index_add(0, torch.tensor(some, device=tokens.device), spelled)
         queries: list[list[Tensor | None]] = [[None] * len(together) for together in questions]
+        commanded: list[list[Tensor | None]] = [[None] * len(together) for together in questions]
         posed = [
             (row, place)
             for row, together in enumerate(questions)
@@ -233,15 +233,16 @@ class UnifiedStage(Stage):
             poses = torch.tensor([questions[row][place].target_from_reference for row, place in posed])
             # a commanded view has the calibration of the picture it is asked about
             matrices = truth.intrinsics[[row for row, _ in posed], 0]
-            for (row, place), query in zip(
-                posed, language.embed_rays(model.raymap(poses.to(matrices), matrices, grid))
-            ):
-                queries[row][place] = query
+            made = language.embed_rays(model.raymap(poses.to(matrices), matrices, grid))
+            for (row, place), query, pose in zip(posed, made, poses):
+                queries[row][place], commanded[row][place] = query, pose
         prompts = [[self._prompt(question) for question in together] for together in questions]
         images = [[tokens[number] for number in own] for own in numbers]
-        marks = marks_of(model, seen, numbers, prompts)
-        loss, right = language(language.collate(prompts, images, queries, marks))
+        shown = model.show(seen, tokens, numbers, prompts, commanded)
+        loss, right = language(language.collate(prompts, images, queries, shown.parts))
         parts = {"answers": loss, "answers_right": right}
+        if self.own.finding_weight and shown.found is not None and truth.instances is not None:
+            parts["finding"] = self._finding(shown.found, truth.instances, talks, questions, prompts)
         if self.own.naming_weight and classes_PHW is not None:
             parts["naming"] = self._naming(seen.features, classes_PHW)
         return parts
@@ -261,13 +262,33 @@ class UnifiedStage(Stage):
         likeness = F.normalize(tokens_PNW, dim=-1) @ F.normalize(words_LW, dim=-1).T
         return F.cross_entropy((likeness / _TEMPERATURE).flatten(0, 1), shares_PNL.flatten(0, 1))
 
-    def _spelled(self, features_PND: Tensor, classes_PHW: Tensor) -> Tensor:
-        """What turns picture tokens into the words of what they show, as loud as what features said before."""
-        said_PNW = self.model.language.projector(features_PND.to(self.model.language.dtype)).float()
-        shares_PNL = class_shares(classes_PHW, self.model_config.encoder.patch, len(CLASSES))
-        words_PNW = shares_PNL.sqrt() @ self._class_words()  # the root: small things are to be heard as well
-        loud = said_PNW.detach().norm(dim=-1).mean() / words_PNW.norm(dim=-1).mean()
-        return loud * words_PNW - said_PNW
+    def _finding(
+        self,
+        found: Found,
+        instances_B2HW: Tensor,
+        talks: Sequence[Talk],
+        questions: Sequence[Sequence[Question]],
+        prompts: Sequence[Sequence[Prompt]],
+    ) -> Tensor:
+        """How far from what they name words look: names at their things' pixels, all others at nothing."""
+        patch, marked = self.model_config.encoder.patch, self.model_config.language.marks
+        names: list[tuple[int, int, Tensor]] = []  # talk, word, wanted (P, N + 1)
+        idle = torch.zeros(found.likely.shape[:2], dtype=torch.bool)
+        for talk, (row, views) in enumerate(talks):
+            for question, prompt, starts in zip(questions[talk], prompts[talk], found.starts[talk]):
+                for piece, begin in starts.items():
+                    idle[talk, begin : begin + len(piece)] = True
+                for first, last, ids in mentioned(self.tokenizer, question, prompt, starts, marked):
+                    idle[talk, first : last + 1] = False
+                    named_VHW = torch.isin(instances_B2HW[row, list(views)], instances_B2HW.new_tensor(ids))
+                    names.append((talk, last, where_things_are(named_VHW, patch)))
+        likely, nothing = found.likely, found.likely.shape[-1] - 1
+        idle = idle.to(likely.device)
+        lost = -likely[idle][..., nothing].mean() if idle.any() else likely.sum() * 0
+        if not names:
+            return lost
+        hits = [-(wanted.to(likely) * likely[talk, word, : len(wanted)]).sum(-1) for talk, word, wanted in names]
+        return torch.cat(hits).mean() + lost
 
     @torch.no_grad()
     def _class_words(self) -> Tensor:
@@ -275,7 +296,7 @@ class UnifiedStage(Stage):
         spelled = [self.tokenizer.encode(spoken_name(name).removeprefix("the")) for name in CLASSES]
         return torch.stack([self.model.language.embed_tokens(word).mean(0) for word in spelled]).float()
 
-    def _prompt(self, question: object) -> Prompt:
+    def _prompt(self, question: Question) -> Prompt:
         return question_prompt(
             self.tokenizer,
             question.text,

@@ -3,7 +3,7 @@
 1. A two-layer projector brings the encoder's features to the model's width: one token a patch. A second one may add
    where the spatial decoder sees the patch in space (the idea of LLaVA-3D, ICCV 2025), and a third one where it lies
    in the first picture's frame. A place that a question names may be shown to it as a patch of its own (as regions are
-   in SpatialRGPT, NeurIPS 2024).
+   in SpatialRGPT, NeurIPS 2024), and a word what it names (:mod:`.grounding`).
 2. A two-layer MLP brings each target ray to a transform query, marked by one learned "view query" vector.
 3. For generation the states after the final norm at the query positions, normalised and projected, are the condition C.
 4. For answers the model continues the chat prompt token by token.
@@ -28,6 +28,7 @@ from ..config import LanguageConfig
 from ..errors import ErrorCode, UniuggError
 from ..prompts import ImageSlot, MarkSlot, Piece, Prompt, QuerySlot, condition_prefix
 from ..tokenizer import SpatialTokenizer
+from .grounding import Found, Grounding, Scenery, spread
 from .numbers import NumberTokens, median_answer
 from .places import PlaceProjector
 from .qwen import as_computed, build_qwen
@@ -84,6 +85,7 @@ class Language(nn.Module):
         self.points = PlaceProjector(width, waves=config.waves) if config.points else None
         self.placed = PlaceProjector(width, waves=config.waves, silent=True) if config.placed else None
         self.mark = nn.Parameter(torch.randn(width) * 0.02) if config.marks else None
+        self.grounding = Grounding(width, feature_width, waves=config.waves) if config.grounded else None
         self.query = nn.Sequential(nn.Linear(_RAY, width), nn.GELU(), nn.Linear(width, width))
         self.view_query = nn.Parameter(torch.randn(width) * 0.02)
         self.condition_projector = (
@@ -172,6 +174,38 @@ class Language(nn.Module):
             raise UniuggError(ErrorCode.REQUEST_INVALID, "this language model is not shown the places of a question")
         return self.embed_features(features, points, placed) + self.mark
 
+    def ground(
+        self, prompts: Sequence[Sequence[Prompt]], scenery: Scenery, poses: Sequence[Sequence[Tensor | None]]
+    ) -> tuple[list[list[dict[Piece, Tensor]]], Found]:
+        """What the words of questions find in their pictures.
+
+        Args:
+            prompts: of each talk.
+            scenery: of each talk.
+            poses: for each prompt (4, 4) from the first picture's frame to the one it is about; None: the same.
+
+        Returns:
+            for each prompt and piece of text (T, W), what :meth:`assemble` adds to it; and where they looked.
+
+        Raises:
+            UniuggError: REQUEST_INVALID if the model's words do not look.
+        """
+        if self.grounding is None:
+            raise UniuggError(ErrorCode.REQUEST_INVALID, "the words of this language model do not look at pictures")
+        lookup = self._embed_pieces(piece for together in prompts for prompt in together for piece in prompt.words)
+        words_RLW, starts = spread(prompts, lookup, self.config.width)
+        frames = torch.eye(4, device=self.device).repeat(*words_RLW.shape[:2], 1, 1)
+        for row, together in enumerate(starts):
+            for begins, pose in zip(together, poses[row]):
+                for piece, begin in begins.items() if pose is not None else ():
+                    frames[row, begin : begin + len(piece)] = pose.to(frames)
+        said_RLW, likely = self.grounding(words_RLW, scenery, frames)
+        said = [
+            [{piece: said_RLW[row, begin : begin + len(piece)] for piece, begin in begins.items()} for begins in talk]
+            for row, talk in enumerate(starts)
+        ]
+        return said, Found(likely, starts)
+
     def embed_rays(self, raymap: Tensor) -> Tensor:
         """Plücker rays (B, gh, gw, 6) of the target view to transform queries (B, gh gw, W)."""
         return self.query(raymap.to(self.dtype).flatten(1, 2)) + self.view_query
@@ -181,7 +215,7 @@ class Language(nn.Module):
         prompt: Prompt,
         images: Sequence[Tensor],
         queries: Tensor | None = None,
-        marks: Mapping[MarkSlot, Tensor] | None = None,
+        shown: Mapping[Piece, Tensor] | None = None,
         words: Mapping[Piece, Tensor] | None = None,
     ) -> tuple[Tensor, list[slice]]:
         """One sequence of embeddings.
@@ -190,7 +224,8 @@ class Language(nn.Module):
             prompt: the order.
             images: picture tokens (N, W) by number, from :meth:`embed_features`.
             queries: (Q, W), from :meth:`embed_rays`, where the prompt has a slot for them.
-            marks: (W,) each, from :meth:`embed_marks`, where the prompt has slots for them.
+            shown: where the prompt has slots for marks these, (W,) each, from :meth:`embed_marks`; and what pieces of
+                text (T, W) carry with them, from :meth:`ground`.
             words: the prompt's pieces of text, each (T, W); None: they are looked up here.
 
         Returns:
@@ -215,11 +250,13 @@ class Language(nn.Module):
                     raise UniuggError(ErrorCode.REQUEST_INVALID, "the prompt has transform queries, none were given")
                 part = queries
             elif isinstance(piece, MarkSlot):
-                if marks is None or piece not in marks:
+                if shown is None or piece not in shown:
                     raise UniuggError(ErrorCode.REQUEST_INVALID, f"the prompt shows {piece}, which was not given")
-                part = marks[piece][None]
+                part = shown[piece][None]
             else:
                 part = self.embed_tokens(piece) if words is None else words[piece]
+                if shown is not None and piece in shown:
+                    part = part + shown[piece].to(part)
             parts.append(part)
             length += len(part)
         return torch.cat(parts), [places[index] for index in sorted(places)]
@@ -356,7 +393,7 @@ class Language(nn.Module):
         prompts: Sequence[Sequence[Prompt]],
         images: Sequence[Sequence[Tensor]],
         queries: Sequence[Sequence[Tensor | None]] | None = None,
-        marks: Sequence[Mapping[MarkSlot, Tensor]] | None = None,
+        shown: Sequence[Sequence[Mapping[Piece, Tensor]]] | None = None,
     ) -> Lessons:
         """A training batch of questions with their wanted answers.
 
@@ -367,16 +404,18 @@ class Language(nn.Module):
             prompts: by row, with `answer` set.
             images: for each row its picture tokens (N, W).
             queries: for each prompt its transform queries (Q, W), or None.
-            marks: for each row what is at the places that its prompts name.
+            shown: for each prompt what its places and words are shown.
         """
         starts, rows, asked, labels = [], [], [], []
-        words = self._embed_words(prompt for together in prompts for prompt in together)
+        words = self._embed_pieces(
+            piece for together in prompts for prompt in together for piece in (*prompt.pieces, prompt.answer)
+        )
         for number, together in enumerate(prompts):
-            shared, seen = _shared_pieces(together), None if marks is None else marks[number]
-            starts.append(self.assemble(Prompt(together[0].pieces[:shared]), images[number], None, seen, words)[0])
+            shared, seen = _shared_pieces(together), [None] * len(together) if shown is None else shown[number]
+            starts.append(self.assemble(Prompt(together[0].pieces[:shared]), images[number], None, seen[0], words)[0])
             for place, prompt in enumerate(together):
                 own = None if queries is None else queries[number][place]
-                rest, _ = self.assemble(Prompt(prompt.pieces[shared:]), images[number], own, seen, words)
+                rest, _ = self.assemble(Prompt(prompt.pieces[shared:]), images[number], own, seen[place], words)
                 asked.append(torch.cat([rest, words[prompt.answer]]))
                 labels.append(torch.tensor([*[IGNORED] * len(rest), *prompt.answer], device=self.device))
                 rows.append(number)
@@ -388,11 +427,9 @@ class Language(nn.Module):
             labels=tuple(labels),
         )
 
-    def _embed_words(self, prompts: Iterable[Prompt]) -> dict[Piece, Tensor]:
-        """All different texts of prompts, looked up at once: the gradient of a lookup is as large as the table."""
-        texts = {
-            piece: None for prompt in prompts for piece in (*prompt.pieces, prompt.answer) if isinstance(piece, tuple)
-        }
+    def _embed_pieces(self, pieces: Iterable[Piece]) -> dict[Piece, Tensor]:
+        """All different texts, looked up at once: the gradient of a lookup is as large as the table."""
+        texts = {piece: None for piece in pieces if isinstance(piece, tuple)}
         embedded = self.embed_tokens([token for text in texts for token in text])
         return dict(zip(texts, embedded.split([len(text) for text in texts])))
 

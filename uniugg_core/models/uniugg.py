@@ -16,17 +16,18 @@ from torch import Tensor, nn
 
 from ..cameras.rays import plucker_raymap
 from ..config import ModelConfig
-from ..pointmaps import canonical_map, mark_points, patch_points, splat, transform_points
-from ..prompts import MarkSlot
+from ..pointmaps import canonical_map, compressed, mark_points, patch_points, quarters, splat, transform_points
+from ..prompts import MarkSlot, Piece, Prompt
 from ..tokenizer import SpatialTokenizer
 from .decoder import SpatialDecoder, ViewOutput
 from .denoiser import Denoiser, build_denoiser
 from .encoder import EncoderOutput, build_encoder
+from .grounding import Found, Scenery
 from .initial import fill
 from .language import Language, Prefix
 from .vae import SpatialVAE
 
-__all__ = ["PARTS", "Generated", "Seen", "UniUGG"]
+__all__ = ["PARTS", "Generated", "Seen", "Shown", "UniUGG"]
 
 PARTS = ("encoder", "spatial", "vae", "language", "denoiser")
 """Prefixes of the parameter names, in the order data flows."""
@@ -50,6 +51,35 @@ class Seen:
     grid: tuple[int, int]
     view: ViewOutput | None = None
     placed: Tensor | None = None
+
+    @classmethod
+    def joined(cls, several: Sequence[Seen]) -> Seen:
+        """The pictures of several, of one size, as those of one."""
+        views = [seen.view for seen in several if seen.view is not None]
+        if not views:
+            return cls(torch.cat([seen.features for seen in several]), several[0].grid)
+        view = ViewOutput(
+            torch.cat([view.points for view in views]), torch.cat([view.confidence for view in views]), None
+        )
+        placed = None
+        if any(seen.placed is not None for seen in several):
+            placed = torch.cat(
+                [view.points if seen.placed is None else seen.placed for seen, view in zip(several, views)]
+            )
+        return cls(torch.cat([seen.features for seen in several]), several[0].grid, view, placed)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the language model is shown of what questions name.
+
+    Attributes:
+        parts: for each talk's prompts what belongs to which piece, see :meth:`Language.assemble`.
+        found: where words looked; None: they do not look.
+    """
+
+    parts: list[list[dict[Piece, Tensor]]]
+    found: Found | None = None
 
 
 @dataclass(frozen=True)
@@ -192,16 +222,63 @@ class UniUGG(nn.Module):
 
     def tokens(self, seen: Seen) -> Tensor:
         """Picture tokens (B, N, W) for the language model."""
-        placed = None if seen.placed is None else patch_points(seen.placed, self.config.encoder.patch)
+        placed = None if seen.placed is None else patch_points(seen.placed, self._patch)
         return self.language.embed_features(seen.features, self._patches(seen), placed)
 
-    def marks(self, seen: Seen, slots: Sequence[MarkSlot], pictures: Sequence[int]) -> Tensor:
+    def show(
+        self,
+        seen: Seen,
+        tokens: Tensor,
+        pictures: Sequence[Sequence[int]],
+        prompts: Sequence[Sequence[Prompt]],
+        poses: Sequence[Sequence[Tensor | None]] | None = None,
+    ) -> Shown:
+        """What the places and words of prompts are shown.
+
+        Args:
+            seen: the pictures of all talks.
+            tokens: (B, N, W), from :meth:`tokens`.
+            pictures: for each talk which of the B are its own.
+            prompts: of each talk.
+            poses: for each prompt target_from_reference (4, 4), if it is about a commanded pose, or None.
+        """
+        if poses is None:
+            poses = [[None] * len(together) for together in prompts]
+        parts: list[list[dict[Piece, Tensor]]] = [[{} for _ in together] for together in prompts]
+        found = None
+        if self.config.language.grounded:
+            parts, found = self.language.ground(prompts, self._scenery(seen, tokens, pictures), poses)
+        named = [
+            (parts[talk][place], slot, pictures[talk][slot.index], poses[talk][place])
+            for talk, together in enumerate(prompts)
+            for place, prompt in enumerate(together)
+            for slot in prompt.marks
+        ]
+        if named:
+            wanted, slots, whose, commanded = zip(*named)
+            for part, slot, mark in zip(wanted, slots, self._marks(seen, slots, whose, commanded)):
+                part[slot] = mark
+        return Shown(parts, found)
+
+    def _scenery(self, seen: Seen, tokens: Tensor, pictures: Sequence[Sequence[int]]) -> Scenery:
+        """The pictures of each talk beside each other."""
+        most = max(map(len, pictures))
+        # where a talk has fewer pictures, its first one stands in
+        index = torch.tensor([[*own, *[own[0]] * (most - len(own))] for own in pictures], device=tokens.device)
+        there = torch.tensor([[n < len(own) for n in range(most)] for own in pictures], device=tokens.device)
+        points = quarters(patch_points(seen.view.points if seen.placed is None else seen.placed, self._patch))
+        return Scenery(seen.features[index], tokens[index], points[index], there)
+
+    def _marks(
+        self, seen: Seen, slots: Sequence[MarkSlot], pictures: Sequence[int], poses: Sequence[Tensor | None]
+    ) -> Tensor:
         """What the language model is shown (M, W) for M places that questions name.
 
         Args:
             seen: the pictures.
             slots: the places; whose `index` is the question's own count of pictures.
             pictures: which of the B of `seen` each is in.
+            poses: of the commanded camera (4, 4) that each question is about; read by grounded models.
         """
         rows, columns = seen.grid
         device = seen.features.device
@@ -209,8 +286,13 @@ class UniUGG(nn.Module):
         places = torch.tensor([(slot.x, slot.y) for slot in slots], dtype=torch.float32, device=device).reshape(-1, 2)
         x, y = (places / 100 * places.new_tensor([columns, rows])).long().unbind(-1)
         features = seen.features[picture, y.clamp(max=rows - 1) * columns + x.clamp(max=columns - 1)]
-        placed = None if seen.placed is None else mark_points(seen.placed, picture, places)
-        return self.language.embed_marks(features, mark_points(seen.view.points, picture, places), placed)
+        own = mark_points(seen.view.points, picture, places)
+        placed = own if seen.placed is None else mark_points(seen.placed, picture, places)
+        if self.config.language.grounded and any(pose is not None for pose in poses):
+            still = torch.eye(4, device=device)
+            frames = torch.stack([still if pose is None else pose.to(still) for pose in poses])
+            placed = compressed(transform_points(frames, quarters(placed)))
+        return self.language.embed_marks(features, own, placed)
 
     def condition(self, seen: Seen, raymap: Tensor) -> Tensor:
         """The language model's condition (B, Q, E) of the views that rays (B, h, w, 6) ask for."""
@@ -237,8 +319,12 @@ class UniUGG(nn.Module):
     def _previews(self) -> bool:
         return self.config.denoiser.kind == "unet" and self.config.denoiser.preview
 
+    @property
+    def _patch(self) -> int:
+        return self.config.encoder.patch
+
     def _patches(self, seen: Seen) -> Tensor | None:
-        return patch_points(seen.view.points, self.config.encoder.patch) if self.config.language.points else None
+        return patch_points(seen.view.points, self._patch) if self.config.language.points else None
 
     def raymap(
         self,

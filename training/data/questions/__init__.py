@@ -6,6 +6,7 @@ that a pair allows. `drills` needs no pictures at all.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 from ..views import ViewPair
@@ -136,7 +137,8 @@ class QuestionMaker:
         if views not in sights:
             sights[views] = Sight(pair, views)
         maker = scene.MAKERS.get(name) or commanded.MAKERS[name]
-        return maker(sights[views], rng)
+        question = maker(sights[views], rng)
+        return None if question is None else replace(question, mentions=sights[views].mentions(question.text))
 
 
 def _always(pair: ViewPair, rng: Random) -> Question:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from functools import cached_property
 
@@ -83,6 +84,24 @@ class Sight:
             if item.name not in doubtful:
                 groups.setdefault(item.name, []).append(item)
         return {name: tuple(items) for name, items in groups.items()}
+
+    def mentions(self, text: str) -> tuple[tuple[int, int, tuple[int, ...]], ...]:
+        """Names of visible things in a text: where each begins and ends, and the ids of what it names."""
+        return tuple((*match.span(), self._ids[match[0].lower()]) for match in self._names.finditer(text))
+
+    @cached_property
+    def _ids(self) -> dict[str, tuple[int, ...]]:
+        """Ids by name, in small letters, of one thing or of all of a class."""
+        groups: dict[str, list[int]] = {}
+        for item in self.traces:
+            groups.setdefault(plural(item.name).lower(), []).append(item.id)
+        single = {name.lower(): (number,) for number, name in self.spoken.items()}
+        return {name: tuple(ids) for name, ids in groups.items()} | single
+
+    @cached_property
+    def _names(self) -> re.Pattern[str]:
+        longest = sorted(self._ids, key=len, reverse=True)
+        return re.compile(rf"\b(?:{'|'.join(map(re.escape, longest)) or '(?!)'})\b", re.IGNORECASE)
 
     def mask(self, object_id: int, view: int) -> np.ndarray:
         """(H, W) bool: the pixels of a thing in a view."""

@@ -32,6 +32,7 @@ class Question:
     reason: str = ""  # what the answer follows from: "the chair 1.2 m, the table 3.0 m"
     objects: tuple[int, ...] = ()  # evidence: object ids of the scene graph
     points: tuple[tuple[int, int, int], ...] = ()  # evidence: (view, x, y) of marked points
+    mentions: tuple[tuple[int, int, tuple[int, ...]], ...] = ()  # names in `text`: where they begin and end, object ids
     target_from_reference: Matrix | None = None  # commanded pose that the question is about, (4, 4)
 
     @property

@@ -1,0 +1,54 @@
+"""Which words of a question name which things, and where those are: what words learn to look for.
+
+Shape letters: V views, H W pixels, N tokens of a picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from uniugg_core.prompts import Piece, Prompt, segments
+from uniugg_core.tokenizer import SpatialTokenizer
+
+from .data.questions.types import Question
+
+__all__ = ["mentioned", "where_things_are"]
+
+SMALL = 1e-3  # share of a picture below which a thing is not to be found in it
+
+
+def mentioned(
+    tokenizer: SpatialTokenizer, question: Question, prompt: Prompt, starts: Mapping[Piece, int], with_marks: bool
+) -> Iterator[tuple[int, int, tuple[int, ...]]]:
+    """For each name in a question the numbers of its first and last word, and the things it names.
+
+    Args:
+        tokenizer: of the prompt.
+        question: its ``mentions`` are looked up.
+        prompt: made of it, the only question in it.
+        starts: number of the first word of each piece.
+        with_marks: as the prompt was made.
+    """
+    mentions = getattr(question, "mentions", ())
+    parts = segments(question.text, with_marks) if mentions else []
+    pieces = [piece for piece in prompt.pieces[prompt.before :] if isinstance(piece, tuple)]
+    for start, end, ids in mentions:
+        for (begin, stop), piece in zip(parts, pieces):
+            if begin <= start and end <= stop:
+                last = len(tokenizer.encode(question.text[begin:end])) - 1
+                first = len(
+                    tokenizer.encode(question.text[begin:start].rstrip())
+                )  # a space belongs to the word behind it
+                yield starts[piece] + first, starts[piece] + last, ids
+
+
+def where_things_are(named_VHW: Tensor, patch: int) -> Tensor:
+    """Shares (V, N + 1) of a thing's pixels in every token of every view; the last one is 1 where it is in none."""
+    shares_VN = F.avg_pool2d(named_VHW.float()[:, None], patch).flatten(1)
+    total_V1 = shares_VN.sum(1, keepdim=True)
+    nowhere_V1 = (total_V1 < SMALL * shares_VN.shape[1]).float()
+    return torch.cat([(1 - nowhere_V1) * shares_VN / total_V1.clamp_min(1e-9), nowhere_V1], dim=1)
