@@ -2,11 +2,11 @@
 
 Looking something up in a picture by its name is what a language model that learns from nothing finds hardest. Here a
 word attends to the tokens of every picture once (the cross-attention of Flamingo, arXiv 2204.14198, in front of the
-model instead of within it), may find nothing, and carries what it found: the tokens, and where in space they are, in
-the frame that the question is about.
+model instead of within it), may find nothing, and carries what it found: the tokens, where in space they are, in the
+frame that the question is about, and how far they spread.
 
-Shape letters: R talks, L words of a talk's questions, P pictures of a talk, N tokens of a picture, D feature width,
-W model width, C width of likeness.
+Shape letters: R talks, L words of a talk's questions, P pictures of a talk, N tokens of a picture, Q quarters of a
+token's patch, D feature width, W model width, C width of likeness.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..pointmaps import compressed, transform_points
+from ..precision import full_precision
 from ..prompts import Piece, Prompt
 from .places import PlaceProjector
 
@@ -77,6 +78,8 @@ class Grounding(nn.Module):
         self.first = nn.Linear(width, width, bias=False)
         self.later = nn.Linear(width, width, bias=False)
         self.place = PlaceProjector(width, waves=waves, silent=True)
+        self.extent = nn.Linear(3, width, bias=False)
+        nn.init.zeros_(self.extent.weight)
         nn.init.constant_(self.nothing.bias, 2.0)  # most words name nothing
         nn.init.zeros_(self.first.weight)
         nn.init.zeros_(self.later.weight)
@@ -99,9 +102,10 @@ class Grounding(nn.Module):
         if scenery.tokens.shape[1] > 1:
             carried = carried + _mixed(weight_RLPN[:, :, 1:], self.later(scenery.tokens[:, 1:]))
         total_RL1 = weight_RLPN.sum((2, 3))[..., None]
-        mean = torch.einsum("rlpn,rpnqx->rlqx", weight_RLPN, scenery.quarters) / (total_RL1[..., None] + 1e-3)
-        moved = transform_points(poses.flatten(0, 1), mean.flatten(0, 1)).unflatten(0, mean.shape[:2])
-        return carried + total_RL1.clamp(max=1) * self.place(compressed(moved)), likely
+        mean_RLQ3, extent_RL3 = _place(weight_RLPN / (total_RL1[..., None] + 1e-3), scenery.quarters)
+        moved_RLQ3 = transform_points(poses.flatten(0, 1), mean_RLQ3.flatten(0, 1)).unflatten(0, words.shape[:2])
+        where = self.place(compressed(moved_RLQ3)) + self.extent(extent_RL3.to(words.dtype))
+        return carried + total_RL1.clamp(max=1) * where, likely
 
 
 def spread(
@@ -128,6 +132,14 @@ def spread(
         rows.append(torch.cat(parts) if parts else gap)
         starts.append(begins)
     return nn.utils.rnn.pad_sequence(rows, batch_first=True), starts
+
+
+@full_precision
+def _place(share_RLPN: Tensor, quarters_RPNQ3: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean (R, L, Q, 3) and spread (R, L, 3) in metres of the points that are looked at."""
+    mean_RLQ3 = torch.einsum("rlpn,rpnqx->rlqx", share_RLPN, quarters_RPNQ3)
+    square_RL3 = torch.einsum("rlpn,rpnx->rlx", share_RLPN, quarters_RPNQ3.square().mean(3))
+    return mean_RLQ3, (square_RL3 - mean_RLQ3.mean(2).square()).clamp_min(1e-4).sqrt()
 
 
 def _mixed(weight_RLPN: Tensor, value_RPNW: Tensor) -> Tensor:
