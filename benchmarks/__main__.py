@@ -1,4 +1,4 @@
-"""Runs the benchmarks: ``python -m benchmarks [pipeline] [packing] [ros] [--paper] [-n 20] [--out FILE]``."""
+"""Runs the benchmarks: ``python -m benchmarks [pipeline|packing|ros|attention ...] [--paper] [-n 20] [--out FILE]``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from .harness import Row, machine, table, write
 
-PARTS = ("pipeline", "packing", "ros")
+PARTS = ("pipeline", "packing", "ros", "attention")
 CLOUDS = (25_000, 100_000)  # points: about what the tiny model gives, and the paper's
 
 
@@ -56,6 +56,10 @@ def _measure(parts: list[str], n: int, paper: bool) -> Iterator[Row]:
         from .round_trip import round_trip_rows
 
         yield from round_trip_rows(n)
+    if "attention" in parts:
+        from .attention import attention_rows
+
+        yield from attention_rows(n)
 
 
 if __name__ == "__main__":

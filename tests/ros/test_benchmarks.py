@@ -8,6 +8,7 @@ import time
 import pytest
 
 from benchmarks.__main__ import main
+from benchmarks.attention import attention_rows
 from benchmarks.harness import Row, machine, row, samples_of, table, write
 from benchmarks.packing import packing_rows
 
@@ -44,6 +45,12 @@ def test_our_packing_is_among_the_fast_ways():
     figures = {line.what: line.p50 for line in packing_rows(20_000, 5)}
     assert figures["cloud data / array.frombytes (as ours)"] < figures["cloud data / list"] / 5
     assert figures["cloud / scene to PointCloud2, ours"] < figures["cloud data / list"]
+
+
+def test_the_ways_of_attention_are_timed():
+    figures = list(attention_rows(1))
+    assert len(figures) == 9 and all(line.p50 > 0 for line in figures)
+    assert len({line.variant for line in figures}) == 3
 
 
 def test_the_pipeline_part_times_every_stage(tmp_path, monkeypatch, capsys):

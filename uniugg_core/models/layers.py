@@ -104,8 +104,8 @@ def in_the_open(query: Tensor) -> bool:
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
     """Scaled dot-product attention of (..., N, C) to (..., M, C), in whichever way is fast.
 
-    Where a processor has to go back, products in the open take a fifth of the time of torch's fused kernel (2.11,
-    bf16); `benchmarks attention` compares them.
+    Where a processor has to go back, products in the open take a fraction of the time of torch's fused kernel in
+    bfloat16; ``python -m benchmarks attention`` compares them.
 
     Args:
         query, key, value: of the same leading shape.
