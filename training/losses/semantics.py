@@ -39,8 +39,10 @@ def random_tokens(
 
 def class_shares(classes_BHW: Tensor, patch: int, count: int) -> Tensor:
     """Share of every class in every token's pixels: class numbers (B, H, W) to (B, N, L), rows adding up to 1."""
-    one_hot = F.one_hot(classes_BHW.long(), count).movedim(-1, 1).float()
-    return F.avg_pool2d(one_hot, patch).flatten(2).transpose(1, 2)
+    patches_BhwPP = classes_BHW.long().unfold(1, patch, patch).unfold(2, patch, patch)
+    pixels_BNX = patches_BhwPP.flatten(3).flatten(1, 2)
+    one = torch.ones((), device=pixels_BNX.device).expand(pixels_BNX.shape)
+    return one.new_zeros(*pixels_BNX.shape[:2], count).scatter_add_(2, pixels_BNX, one) / patch**2
 
 
 def balanced_class_loss(logits: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
