@@ -23,7 +23,17 @@ from dataclasses import dataclass
 from .outputs import Turn
 from .tokenizer import SpatialTokenizer
 
-__all__ = ["ImageSlot", "MarkSlot", "Piece", "Prompt", "QuerySlot", "condition_prefix", "question_prompt", "segments"]
+__all__ = [
+    "ImageSlot",
+    "MarkSlot",
+    "Piece",
+    "Prompt",
+    "QuerySlot",
+    "condition_prefix",
+    "question_prompt",
+    "segments",
+    "shared_pieces",
+]
 
 
 @dataclass(frozen=True)
@@ -136,3 +146,13 @@ def segments(text: str, with_marks: bool) -> list[tuple[int, int]]:
     """Where the pieces of a question begin and end in its text: each but the last one ends with a place."""
     ends = [place.end() for place in _PLACE.finditer(text)] if with_marks else []
     return list(zip([0, *ends], [*ends, len(text)]))
+
+
+def shared_pieces(prompts: Sequence[Prompt]) -> int:
+    """How many pieces the prompts begin with alike; the last one of each is always its own."""
+    shared = 0
+    for alike in zip(*(prompt.pieces[:-1] for prompt in prompts)):
+        if any(piece != alike[0] for piece in alike) or isinstance(alike[0], QuerySlot):
+            break  # the slots of two prompts look alike, what fills them does not
+        shared += 1
+    return shared

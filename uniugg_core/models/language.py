@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from ..config import LanguageConfig
 from ..errors import ErrorCode, UniuggError
-from ..prompts import ImageSlot, MarkSlot, Piece, Prompt, QuerySlot, condition_prefix
+from ..prompts import ImageSlot, MarkSlot, Piece, Prompt, QuerySlot, condition_prefix, shared_pieces
 from ..tokenizer import SpatialTokenizer
 from .grounding import Found, Grounding, Scenery, spread
 from .numbers import NumberTokens, median_answer
@@ -411,7 +411,7 @@ class Language(nn.Module):
             piece for together in prompts for prompt in together for piece in (*prompt.pieces, prompt.answer)
         )
         for number, together in enumerate(prompts):
-            shared, seen = _shared_pieces(together), [None] * len(together) if shown is None else shown[number]
+            shared, seen = shared_pieces(together), [None] * len(together) if shown is None else shown[number]
             starts.append(self.assemble(Prompt(together[0].pieces[:shared]), images[number], None, seen[0], words)[0])
             for place, prompt in enumerate(together):
                 own = None if queries is None else queries[number][place]
@@ -492,16 +492,6 @@ class Language(nn.Module):
             return torch.log_softmax(logits.masked_fill(self._forbidden.to(logits.device), -torch.inf), dim=-1)
 
         return median_answer(after, logprobs, self.numbers, self._stops, draws=draws, limit=limit)
-
-
-def _shared_pieces(prompts: Sequence[Prompt]) -> int:
-    """How many pieces the prompts begin with alike; the last one of each is always its own."""
-    shared = 0
-    for alike in zip(*(prompt.pieces[:-1] for prompt in prompts)):
-        if any(piece != alike[0] for piece in alike) or isinstance(alike[0], QuerySlot):
-            break  # the slots of two prompts look alike, what fills them does not
-        shared += 1
-    return shared
 
 
 def _additive(hidden: Tensor, dtype: torch.dtype) -> Tensor:
