@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -32,14 +33,27 @@ def _math(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         return F.scaled_dot_product_attention(query, key, value)
 
 
+WAYS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "in the open, ours": attend,
+    "torch's fused kernel": _kernel,
+    "torch's plain kernel": _math,
+}
+
+
 def attention_rows(n: int) -> Iterator[Row]:
     """Forward and backward in bfloat16, the ways by turns."""
-    ways = {"in the open, ours": attend, "torch's fused kernel": _kernel, "torch's plain kernel": _math}
     for variant, shape in SHAPES.items():
-        generator = torch.Generator().manual_seed(0)
-        draw = lambda: torch.randn(shape, generator=generator, dtype=torch.bfloat16)  # noqa: B023, E731
-        query, key, value = (draw().requires_grad_() for _ in range(3))
-        wanted = draw()
-        for name, way in ways.items():
-            samples = samples_of(lambda: way(query, key, value).backward(wanted), n=n)  # noqa: B023
-            yield row(f"attention, there and back / {name}", variant, samples)
+        drawn = torch.randn(4, *shape, generator=torch.Generator().manual_seed(0)).bfloat16()
+        *inputs, wanted = drawn.unbind(0)
+        inputs = [tensor.clone().requires_grad_() for tensor in inputs]
+        calls = {name: partial(_there_and_back, way, inputs, wanted) for name, way in WAYS.items()}
+        samples: dict[str, list[float]] = {name: [] for name in WAYS}
+        for turn in range(n):
+            for name, call in calls.items():
+                samples[name] += samples_of(call, n=1, warmup=0 if turn else 2)
+        for name, milliseconds in samples.items():
+            yield row(f"attention, there and back / {name}", variant, milliseconds)
+
+
+def _there_and_back(way: Callable[[Tensor, Tensor, Tensor], Tensor], inputs: Sequence[Tensor], wanted: Tensor) -> None:
+    way(*inputs).backward(wanted)

@@ -90,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
     viewer = Viewer(ViewSession(read_pictures(room_bag()), {}, UniUGGPipeline.default), port=0)
     try:
         viewer.imagine()
-        viewer.question.value = "How far away is the nearest object?"
+        viewer.question.value = "How far is the wardrobe from the camera in metres?"
         viewer.ask()
         out.write_bytes(capture(viewer.url))
     finally:

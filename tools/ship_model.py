@@ -26,6 +26,7 @@ from uniugg_core.folder import load_folder, save_folder  # noqa: E402
 from uniugg_core.pipeline import SHIPPED_MODEL  # noqa: E402
 
 LIMIT = 60_000_000  # bytes of the whole folder
+RESULTS = ROOT / "benchmarks" / "results"
 SETTINGS = ROOT / "training" / "configs" / "tiny" / "shipped"  # of the runs, as they were
 PARTS = ("unseen", "seen")
 METHODS = {
@@ -46,6 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("model", type=Path, help="what `uniugg train unified` exported")
     parser.add_argument("--runs", type=Path, nargs="+", default=[], help="the training runs, in order")
     parser.add_argument("--figures", type=Path, nargs="+", required=True, help="reports of `uniugg eval rooms`")
+    parser.add_argument("--wide", type=Path, help="one more report, of more rooms; without questions will do")
     parser.add_argument("--continues", action="store_true", help="the runs began from the model that is replaced")
     parser.add_argument("--out", type=Path, default=SHIPPED_MODEL, help="default: %(default)s")
     args = parser.parse_args(argv)
@@ -56,13 +58,17 @@ def main(argv: list[str] | None = None) -> int:
     card = text.replace("{parameters}", f"{count / 1e6:.1f} M").replace(
         "{runs}", runs_table(args.runs, earlier_rows(args.out / "README.md") if args.continues else [])
     )
-    card = card.replace("{figures}", figures_tables(reports)).replace("{machine}", machine())
+    figures = figures_tables(reports)
+    if args.wide is not None:
+        figures += "\n\n" + wide_line(json.loads(args.wide.read_text(encoding="utf-8")))
+        shutil.copyfile(args.wide, RESULTS / "rooms-wide.json")
+    card = card.replace("{figures}", figures).replace("{machine}", machine())
     save_folder(args.out, model, tokenizer, dtype="bfloat16", card=card)
     SETTINGS.mkdir(exist_ok=True)
     for run in args.runs:
         shutil.copyfile(run / "train.json", SETTINGS / f"{run.name}.json")
     for number, path in enumerate(args.figures):
-        shutil.copyfile(path, ROOT / "benchmarks" / "results" / f"rooms-{number}.json")
+        shutil.copyfile(path, RESULTS / f"rooms-{number}.json")
     size = sum(path.stat().st_size for path in args.out.rglob("*") if path.is_file())
     print(f"{args.out}: {size / 1e6:.1f} MB")
     return 0 if size <= LIMIT else 1
@@ -120,6 +126,17 @@ def figures_tables(reports: list[dict[str, Any]]) -> str:
         blocks.append(f"| {name.replace('_', ' ')} | {_rates(rows)} |")
     blocks.append(f"| **all** | {_rates([report['vqa'] for report in reports])} |")
     return "\n".join(blocks)
+
+
+def wide_line(report: dict[str, Any]) -> str:
+    """What the figures that need no questions are in more rooms."""
+    (unseen, seen), scenes = (report[part] for part in PARTS), report["scenes"]
+    return (
+        f"Rooms differ much. In {scenes} others (`--scenes {scenes} --questions 0 --samples 1 --seed "
+        f"{report['seed']}`): unseen part {unseen['methods']['imagined']['error']:.3f}, "
+        f"{unseen['error_ratio']:.2f} of the best free baseline; seen part {seen['methods']['imagined']['error']:.3f}, "
+        f"{seen['error_ratio']:.3f} of it; reference view {report['reference']['error']:.3f}."
+    )
 
 
 def machine() -> str:

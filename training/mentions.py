@@ -33,16 +33,14 @@ def mentioned(
         starts: number of the first word of each piece.
         with_marks: as the prompt was made.
     """
-    mentions = getattr(question, "mentions", ())
-    parts = segments(question.text, with_marks) if mentions else []
+    parts = segments(question.text, with_marks)
     pieces = [piece for piece in prompt.pieces[prompt.before :] if isinstance(piece, tuple)]
-    for start, end, ids in mentions:
+    for start, end, ids in question.mentions:
         for (begin, stop), piece in zip(parts, pieces):
             if begin <= start and end <= stop:
+                # a space belongs to the word behind it
+                first = len(tokenizer.encode(question.text[begin:start].rstrip()))
                 last = len(tokenizer.encode(question.text[begin:end])) - 1
-                first = len(
-                    tokenizer.encode(question.text[begin:start].rstrip())
-                )  # a space belongs to the word behind it
                 yield starts[piece] + first, starts[piece] + last, ids
 
 

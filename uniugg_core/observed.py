@@ -2,9 +2,8 @@
 
 An imagined view shows much that the reference picture shows too. There the reference's points, colours and confidences
 are better than any imagination, and the two views of one surface coincide in the cloud; only stray points join their
-neighbours. What is imagined is fitted to it: its distances are scaled by what they were off by where both are known,
-so that a floor or a wall goes on across the seam without a step. So fitted it has a small say in what was observed,
-too: two guesses of one surface err less than one. That what is seen last simply goes on is a
+neighbours. What is imagined beside it is fitted to it: its distances are scaled by what they were off by where both
+are known, so that a floor or a wall goes on across the seam without a step. That what is seen last simply goes on is a
 guess of its own, which errs the other way (too far, where imagination is too near); the two are averaged, but for the
 first pixels beside the seam, where it is the surer one.
 """
@@ -30,8 +29,6 @@ _LARGEST = 0.7  # natural logarithm of a distance's correction; more is a mistak
 _PRIOR = 1e-3  # weight of the misfit of the whole picture, which counts where nothing else is near
 _GOES_ON = 1 / 3  # weight of the guess that the nearest observed depth goes on
 _SEAM = 0.08  # of the picture's width: over how much that weight falls from 1
-_STRAY = 0.05  # natural logarithm of a ratio of distances: of what differs by more no more than this counts
-_SAY = 0.25  # weight of fitted imagination where a surface was observed
 _FEW = 20  # pixels; with fewer there is nothing to fit to
 
 
@@ -74,9 +71,7 @@ def keep_observed(
         nearest = cv2.medianBlur(nearest.astype(np.float32), _ALIKE)
     scale[kept] = nearest[kept] / depth[kept]
     if fits:
-        logarithms = np.log(np.maximum(scale, 1e-6))
-        misfit = _misfit(logarithms, kept)
-        scale = np.exp(np.where(kept, logarithms + _SAY * (misfit - logarithms).clip(-_STRAY, _STRAY), misfit))
+        scale[~kept] = np.exp(_misfit(np.log(np.maximum(scale, 1e-6)), kept)[~kept])
         weight = _GOES_ON + (1 - _GOES_ON) * np.exp(-(gap - 1) / (_SEAM * gap.shape[1]))
         goes_on = np.log(nearest / (scale * depth)).clip(-_LARGEST, _LARGEST)
         scale[~kept] *= np.exp(weight * goes_on)[~kept]

@@ -169,11 +169,12 @@ class TestEvidence:
         embeddings = torch.randn(23, SMALL.language.width, generator=torch.Generator().manual_seed(0))
         with torch.no_grad():
             found = attention_to(language, embeddings, first=19, count=3)
+            ours = language.qwen.config._attn_implementation
             language.qwen.set_attn_implementation("eager")
             try:
                 layers = language.qwen.model(inputs_embeds=embeddings[None], output_attentions=True).attentions
             finally:
-                language.qwen.set_attn_implementation("sdpa")
+                language.qwen.set_attn_implementation(ours)
         expected = layers[-1][0, :, 19:22].mean(dim=(0, 1))  # a quarter of 3 layers is the last one
         assert torch.allclose(found, expected, atol=1e-5)
         assert found.sum() == pytest.approx(1.0, abs=1e-5)

@@ -245,6 +245,23 @@ class TestTraining:
             silence(model, TOKENIZER.im_end)
             assert said(asked, number_draws=8) == ""
 
+    def test_an_answer_that_begins_with_a_digit_may_be_long(self):
+        """Longer than a number: what was drawn goes on, to its end or to the limit."""
+        model = language().train()
+        answer = "3, the chair, the lamp, the table, the sofa, the bed and the door"
+        optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
+        for _ in range(150):
+            optimiser.zero_grad()
+            model(self.batch(model, ("What is there?", answer)))[0].backward()
+            optimiser.step()
+        model.eval()
+        wanted = [*TOKENIZER.encode(answer), TOKENIZER.im_end]
+        assert len(wanted) > 18
+        with torch.no_grad():
+            for limit in (40, 18, 5):
+                said = [token for token, _ in model.generate(start(model, "What is there?"), limit, number_draws=4)]
+                assert said == wanted[:limit]
+
     def test_gradients_reach_the_connectors(self, causal):
         model = language()
         queries = model.embed_rays(rays())[0]
@@ -317,6 +334,33 @@ class TestPlaces:
             scenery,
             [[None]],
         )
+
+
+class TestAttention:
+    """Training spells attention out, and answering does not; both are the same."""
+
+    @pytest.mark.parametrize("batch", [1, 2])
+    def test_states_with_gradients_are_those_without(self, causal, batch):
+        draw = torch.Generator().manual_seed(0)
+        words = torch.randn(batch, 9, SMALL.language.width, generator=draw)
+        seen = torch.ones(batch, 9, dtype=torch.long)
+        seen[0, :3] = 0  # padded on the left
+        for mask in (None, seen):
+            learning = causal.qwen.model(inputs_embeds=words, attention_mask=mask).last_hidden_state
+            with torch.no_grad():
+                reading = causal.qwen.model(inputs_embeds=words, attention_mask=mask).last_hidden_state
+            assert learning.requires_grad and not reading.requires_grad
+            rows = slice(None) if mask is None else mask.bool()
+            torch.testing.assert_close(learning[rows], reading[rows], atol=1e-5, rtol=1e-4)
+
+    def test_what_follows_a_cache_sees_what_is_in_it(self, causal):
+        words = torch.randn(2, 9, SMALL.language.width, generator=torch.Generator().manual_seed(1))
+        with torch.no_grad():
+            whole = causal.qwen.model(inputs_embeds=words).last_hidden_state[:, 5:]
+        before = causal.qwen.model(inputs_embeds=words[:, :5], use_cache=True).past_key_values
+        after = causal.qwen.model(inputs_embeds=words[:, 5:], past_key_values=before).last_hidden_state
+        assert after.requires_grad
+        torch.testing.assert_close(after, whole, atol=1e-5, rtol=1e-4)
 
 
 class TestGrounding:

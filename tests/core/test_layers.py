@@ -142,6 +142,14 @@ class TestAttend:
         for ours, theirs in zip(*results):
             torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
 
+    def test_what_sees_nothing_stays_finite(self) -> None:
+        query, key, value = torch.randn(3, 1, 1, 4, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        mask = torch.ones(4, 4, dtype=torch.bool)
+        mask[2] = False
+        mixed = attend(query, key, value, mask)
+        gradient = torch.autograd.grad(mixed.sum(), query)[0]
+        assert mixed.isfinite().all() and gradient.isfinite().all()
+
     def test_without_gradients_it_is_torchs_kernel_to_the_bit(self) -> None:
         query, key, value = torch.randn(3, 2, 3, 5, 8, generator=torch.Generator().manual_seed(0)).unbind(0)
         expected = torch.nn.functional.scaled_dot_product_attention(query, key, value)

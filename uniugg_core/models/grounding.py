@@ -12,7 +12,7 @@ token's patch, D feature width, W model width, C width of likeness.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,7 +24,7 @@ from ..precision import full_precision
 from ..prompts import Piece, Prompt
 from .places import PlaceProjector
 
-__all__ = ["Found", "Grounding", "Scenery", "spread"]
+__all__ = ["Found", "Grounding", "Scenery"]
 
 _LIKENESS = 128  # C
 _SPAN = 4  # tokens that a word is understood with: "the ceiling light"
@@ -84,6 +84,37 @@ class Grounding(nn.Module):
         nn.init.zeros_(self.first.weight)
         nn.init.zeros_(self.later.weight)
 
+    def of_prompts(
+        self,
+        prompts: Sequence[Sequence[Prompt]],
+        lookup: Mapping[Piece, Tensor],
+        scenery: Scenery,
+        poses: Sequence[Sequence[Tensor | None]],
+    ) -> tuple[list[list[dict[Piece, Tensor]]], Found]:
+        """What every word of prompts carries with it, and where it looked.
+
+        Args:
+            prompts: of each talk.
+            lookup: their pieces of text, embedded (T, W).
+            scenery: of each talk.
+            poses: for each prompt (4, 4) from the first picture's frame to the one it is about; None: the same.
+
+        Returns:
+            for each prompt and piece of text (T, W).
+        """
+        words_RLW, starts = _spread(prompts, lookup, self.first.in_features)
+        frames = torch.eye(4, device=words_RLW.device).repeat(*words_RLW.shape[:2], 1, 1)
+        for row, together in enumerate(starts):
+            for begins, pose in zip(together, poses[row]):
+                for piece, begin in begins.items() if pose is not None else ():
+                    frames[row, begin : begin + len(piece)] = pose.to(frames)
+        said_RLW, likely = self(words_RLW, scenery, frames)
+        said = [
+            [{piece: said_RLW[row, begin : begin + len(piece)] for piece, begin in begins.items()} for begins in talk]
+            for row, talk in enumerate(starts)
+        ]
+        return said, Found(likely, starts)
+
     def forward(self, words: Tensor, scenery: Scenery, poses: Tensor) -> tuple[Tensor, Tensor]:
         """What words (R, L, W) carry with them, (R, L, W), and where they looked, see :class:`Found`.
 
@@ -108,16 +139,10 @@ class Grounding(nn.Module):
         return carried + total_RL1.clamp(max=1) * where, likely
 
 
-def spread(
-    prompts: Sequence[Sequence[Prompt]], lookup: dict[Piece, Tensor], width: int
+def _spread(
+    prompts: Sequence[Sequence[Prompt]], lookup: Mapping[Piece, Tensor], width: int
 ) -> tuple[Tensor, list[list[dict[Piece, int]]]]:
-    """The words of every talk's questions in a row: (R, L, W) with gaps between pieces, and where each begins.
-
-    Args:
-        prompts: of each talk.
-        lookup: each piece embedded.
-        width: W.
-    """
+    """The words of every talk's questions in a row: (R, L, W) with gaps between pieces, and where each begins."""
     rows, starts = [], []
     gap = next(iter(lookup.values())).new_zeros(_SPAN - 1, width)
     for together in prompts:

@@ -28,7 +28,7 @@ from ..config import LanguageConfig
 from ..errors import ErrorCode, UniuggError
 from ..prompts import ImageSlot, MarkSlot, Piece, Prompt, QuerySlot, condition_prefix, shared_pieces
 from ..tokenizer import SpatialTokenizer
-from .grounding import Found, Grounding, Scenery, spread
+from .grounding import Found, Grounding, Scenery
 from .numbers import NumberTokens, median_answer
 from .places import PlaceProjector
 from .qwen import as_computed, build_qwen
@@ -193,18 +193,7 @@ class Language(nn.Module):
         if self.grounding is None:
             raise UniuggError(ErrorCode.REQUEST_INVALID, "the words of this language model do not look at pictures")
         lookup = self._embed_pieces(piece for together in prompts for prompt in together for piece in prompt.words)
-        words_RLW, starts = spread(prompts, lookup, self.config.width)
-        frames = torch.eye(4, device=self.device).repeat(*words_RLW.shape[:2], 1, 1)
-        for row, together in enumerate(starts):
-            for begins, pose in zip(together, poses[row]):
-                for piece, begin in begins.items() if pose is not None else ():
-                    frames[row, begin : begin + len(piece)] = pose.to(frames)
-        said_RLW, likely = self.grounding(words_RLW, scenery, frames)
-        said = [
-            [{piece: said_RLW[row, begin : begin + len(piece)] for piece, begin in begins.items()} for begins in talk]
-            for row, talk in enumerate(starts)
-        ]
-        return said, Found(likely, starts)
+        return self.grounding.of_prompts(prompts, lookup, scenery, poses)
 
     def embed_rays(self, raymap: Tensor) -> Tensor:
         """Plücker rays (B, gh, gw, 6) of the target view to transform queries (B, gh gw, W)."""
@@ -461,8 +450,8 @@ class Language(nn.Module):
         if self._forbidden is None:
             raise UniuggError(ErrorCode.CHECKPOINT_MISSING, "the language model has no tokenizer; call bind() first")
         forbidden = self._forbidden.to(embeddings.device)
-        cache, step = None, embeddings[None]
-        for number in range(max_new_tokens):
+        cache, step, said = None, embeddings[None], 0
+        while said < max_new_tokens:
             output = self.qwen.model(inputs_embeds=step, past_key_values=cache, use_cache=True)
             cache = output.past_key_values
             logits = self.qwen.lm_head(output.last_hidden_state[0, -1]).float().masked_fill(forbidden, -torch.inf)
@@ -472,13 +461,14 @@ class Language(nn.Module):
                 token = int(torch.multinomial(weights, 1, generator=generator))
             else:
                 token = int(logprobs.argmax())
-            if number == 0 and number_draws and temperature == 0.0 and token in self.numbers:
-                yield from self._median_number(cache, logprobs, number_draws, max_new_tokens)
+            answer = [(token, float(logprobs[token]))]
+            if said == 0 and number_draws and temperature == 0.0 and token in self.numbers:
+                answer = self._median_number(cache, logprobs, number_draws, max_new_tokens)
+            yield from answer
+            if answer[-1][0] in self._stops:
                 return
-            yield token, float(logprobs[token])
-            if token in self._stops:
-                return
-            step = self.embed_tokens([token])[None]
+            said += len(answer)
+            step = self.embed_tokens([token for token, _ in answer])[None]
 
     def _median_number(self, cache: Any, logprobs: Tensor, draws: int, limit: int) -> list[tuple[int, float]]:
         """What :func:`median_answer` says behind `cache`, as :meth:`generate` yields it."""

@@ -115,7 +115,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
         return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
     scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
     if mask is not None:
-        scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
+        hidden = torch.finfo(scores.dtype).min  # not infinity: padding that sees nothing must not become NaN
+        scores = scores.masked_fill(~mask, hidden) if mask.dtype == torch.bool else scores + mask
     return scores.softmax(dim=-1).to(value.dtype) @ value
 
 

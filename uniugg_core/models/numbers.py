@@ -66,7 +66,8 @@ def median_answer(
         limit: of an answer's tokens.
 
     Returns:
-        (token, natural logarithm of its probability) of the answer, up to the one that ended it.
+        (token, natural logarithm of its probability) of the answer, up to the one that ended it; its beginning, where
+        it is longer than numbers are.
     """
     generator = torch.Generator().manual_seed(0)
     ends = torch.tensor(sorted(stops), device=logprobs.device)
