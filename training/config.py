@@ -219,7 +219,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         run = self.run
         _require(0 <= self.unified.seen_share <= 1, "unified.seen_share", self.unified.seen_share, "a share, 0 to 1")
-        _require(0 <= self.unified.drill_share < 1, "unified.drill_share", self.unified.drill_share, "0 to below 1")
+        _require(0 <= self.unified.drill_share <= 1, "unified.drill_share", self.unified.drill_share, "a share, 0 to 1")
         for name, alone in (("encoder", self.encoder.alone_share), ("vae", self.vae.alone_share)):
             _require(0 <= alone < 1, f"{name}.alone_share", alone, "at least 0 and less than 1")
         _require(self.stage in STAGES, "stage", self.stage, f"one of {STAGES}")

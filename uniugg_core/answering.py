@@ -98,8 +98,8 @@ def answer_steps(
     )
     seen = Seen.joined(shown)
     tokens_BNW = sight.model.tokens(seen)
-    parts = sight.model.show(seen, tokens_BNW, [range(len(shown))], [[prompt]]).parts[0][0]
-    embeddings, places = language.assemble(prompt, list(tokens_BNW), shown=parts)
+    told = sight.model.show(seen, [range(len(shown))], [[prompt]])
+    embeddings, places = language.assemble(told.prompts[0][0], list(tokens_BNW), shown=told.parts[0][0])
 
     text = TextStream(tokenizer)
     tokens: list[AnswerToken] = []

@@ -128,8 +128,8 @@ class LanguageConfig:
         False  # points, too, as waves of their coordinates, so that near numbers are told apart; needs `points`
     )
     marks: bool = False  # places that a question names as "(x, y)" are shown to it; needs `points`
-    grounded: bool = False  # words look for what they name in the pictures before they are read, and like marks carry
-    # where that is in the frame that the question is about; needs `placed`
+    grounded: bool = False  # words look for what they name in the pictures before they are read, and what they find is
+    # shown behind them as marks are; needs `placed` and `marks`
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,9 @@ class ModelConfig:
         language = self.language
         for name in ("placed", "waves", "marks"):
             _require(language.points or not getattr(language, name), f"language.{name}", True, "False without points")
-        _require(language.placed or not language.grounded, "language.grounded", True, "False without placed")
+        for name in ("placed", "marks"):
+            needed = getattr(language, name) or not language.grounded
+            _require(needed, "language.grounded", True, f"False without {name}")
         for name, heads in (("heads", language.heads), ("kv_heads", language.kv_heads)):
             whole = language.width if name == "heads" else language.heads
             _require(heads > 0 and whole % heads == 0, f"language.{name}", heads, f"a divisor of {whole}")

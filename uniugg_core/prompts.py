@@ -8,7 +8,7 @@ The layout is the chat form of Qwen2.5 without a system message (UniUGG figure 3
     <|im_start|>user\\n [picture] \\n [queries] \\n question <|im_end|>\\n<|im_start|>assistant\\n answer <|im_end|>\\n
 
 A question may name a place of a picture as "(x, y)", whole numbers from 0 (left, top) to 100. Models that are shown
-such places get a slot for each picture behind it.
+such places get a slot for each picture behind it; models whose words look, behind every name that finds something.
 
 Several pictures are written as ``Frame 1:`` [picture] and so on. Generation reads the condition at the queries of
 ``<|im_start|>user\\n [picture] \\n [queries]``.
@@ -26,6 +26,7 @@ from .tokenizer import SpatialTokenizer
 __all__ = [
     "ImageSlot",
     "MarkSlot",
+    "NameSlot",
     "Piece",
     "Prompt",
     "QuerySlot",
@@ -57,7 +58,15 @@ class MarkSlot:
     y: int
 
 
-Piece = tuple[int, ...] | ImageSlot | QuerySlot | MarkSlot
+@dataclass(frozen=True)
+class NameSlot:
+    """Stands for what a name, `number` of its prompt, found in picture number `index`."""
+
+    index: int
+    number: int
+
+
+Piece = tuple[int, ...] | ImageSlot | QuerySlot | MarkSlot | NameSlot
 
 _PLACE = re.compile(r"\((\d{1,2}|100), ?(\d{1,2}|100)\)")
 
@@ -72,7 +81,7 @@ class Prompt:
 
     @property
     def text_tokens(self) -> int:
-        """Number of tokens that are neither picture, query nor mark; the answer is not counted."""
+        """Number of tokens that are words and not slots; the answer is not counted."""
         return sum(len(piece) for piece in self.pieces if isinstance(piece, tuple))
 
     @property

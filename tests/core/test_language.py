@@ -11,10 +11,11 @@ from small_model import SMALL, TOKENS, features, rays, refused
 
 from uniugg_core.config import preset
 from uniugg_core.errors import ErrorCode
-from uniugg_core.models.grounding import Scenery
+from uniugg_core.models.grounding import Scenery, named, seen_by
 from uniugg_core.models.language import IGNORED, Language
 from uniugg_core.models.qwen import build_qwen
-from uniugg_core.prompts import MarkSlot, question_prompt
+from uniugg_core.pointmaps import compressed
+from uniugg_core.prompts import MarkSlot, NameSlot, question_prompt
 from uniugg_core.tokenizer import SpatialTokenizer
 
 TOKENIZER = SpatialTokenizer.shipped()
@@ -324,16 +325,16 @@ class TestPlaces:
         refused(ErrorCode.CHECKPOINT_INVALID, SMALL.replace, language__marks=True)
         refused(ErrorCode.CHECKPOINT_INVALID, SMALL.replace, language__waves=True)
         refused(ErrorCode.CHECKPOINT_INVALID, SMALL.replace, language__points=True, language__grounded=True)
-        scenery = Scenery(
-            features()[None], torch.zeros(1, 1, TOKENS, 32), torch.zeros(1, 1, TOKENS, 4, 3), torch.ones(1, 1) > 0
-        )
         refused(
-            ErrorCode.REQUEST_INVALID,
-            language(points=True).ground,
-            [[question_prompt(TOKENIZER, "x")]],
-            scenery,
-            [[None]],
+            ErrorCode.CHECKPOINT_INVALID,
+            SMALL.replace,
+            language__points=True,
+            language__placed=True,
+            language__grounded=True,
         )
+        quarters = torch.zeros(1, 1, TOKENS, 4, 3)
+        scenery = Scenery(features()[None], quarters, quarters, torch.ones(1, 1) > 0)
+        refused(ErrorCode.REQUEST_INVALID, language(points=True).ground, [[question_prompt(TOKENIZER, "x")]], scenery)
 
 
 class TestAttention:
@@ -371,77 +372,116 @@ class TestGrounding:
         shape = (talks, pictures, TOKENS)
         return Scenery(
             torch.randn(*shape, SMALL.encoder.width, generator=draw),
-            torch.randn(*shape, SMALL.language.width, generator=draw),
-            torch.rand(*shape, 4, 3, generator=draw) + torch.tensor([0.0, 0.0, 1.0]),
+            *(torch.rand(2, *shape, 4, 3, generator=draw) + torch.tensor([0.0, 0.0, 1.0])),
             torch.ones(talks, pictures, dtype=torch.bool),
         )
 
-    def model(self, *, loud: bool = True) -> Language:
-        model = language(points=True, placed=True, grounded=True)
-        if loud:
-            grounding = model.grounding
-            with torch.random.fork_rng(), torch.no_grad():
-                torch.manual_seed(1)
-                for layer in (grounding.first, grounding.later, grounding.place[2]):
-                    torch.nn.init.normal_(layer.weight)
-                grounding.nothing.bias.zero_()
+    def model(self, nothing: float = -30.0) -> Language:
+        """All weight is on the pictures, or none; then every word names something, or none does."""
+        model = language(points=True, placed=True, marks=True, grounded=True)
+        with torch.no_grad():
+            model.grounding.nothing.bias.fill_(nothing)
         return model
 
-    def said(self, model: Language, questions: list[str], scenery: Scenery, poses=None) -> list[list[torch.Tensor]]:
-        prompts = [question_prompt(TOKENIZER, text, images=2) for text in questions]
+    def look(self, model: Language, questions: list[str], scenery: Scenery, poses=None):
+        """Prompts with slots, and what fills those of each."""
+        prompts = [[question_prompt(TOKENIZER, text, images=2, with_marks=True) for text in questions]]
         with torch.no_grad():
-            parts, _ = model.ground([prompts], scenery, [poses or [None] * len(prompts)])
-        return [[part[piece] for piece in prompt.words] for part, prompt in zip(parts[0], prompts)]
+            found = model.ground(prompts, scenery)
+            slotted, names = named(prompts, found, scenery.there)
+            frames = torch.stack([torch.eye(4) if poses is None else poses[name.prompt] for name in names])
+            tokens = model.embed_names(seen_by(names, found, scenery, frames))
+        return slotted[0], [
+            torch.stack([row for name, row in zip(names, tokens) if name.prompt == place])
+            for place in range(len(questions))
+        ]
 
-    def test_they_say_nothing_before_training(self):
-        ((said,),) = self.said(self.model(loud=False), ["Is it the chair?"], self.scenery())
-        assert not said.any()
-        assert self.said(self.model(), ["Is it the chair?"], self.scenery())[0][0].all(-1).any()
+    def test_words_that_find_nothing_stay_as_they_are(self):
+        prompts = [[question_prompt(TOKENIZER, "Is it the chair?")]]
+        for model in (self.model(30.0), language(points=True, placed=True, marks=True, grounded=True)):
+            found = model.ground(prompts, self.scenery())
+            assert named(prompts, found, self.scenery().there) == (prompts, [])
+
+    def test_a_slot_for_each_picture_stands_behind_a_name(self):
+        model, scenery = self.model(), self.scenery()
+        question = question_prompt(TOKENIZER, "Is it the coffee table?", images=2, with_marks=True)
+        (piece,) = question.words
+        found = model.ground([[question]], scenery)
+        likely = torch.full_like(found.likely, -30.0)
+        likely[..., -1] = 0.0
+        first, last = (piece.index(TOKENIZER.encode(word)[0]) for word in (" coffee", " table"))
+        likely[0, last, 1, 3] = 0.0  # in the second picture alone
+        likely[0, last, 1, -1] = -30.0
+        for looking in ([last], [first, last]):  # of words in a row the last one ends the name
+            likely[0, looking] = likely[0, last].clone()
+            ((slotted,),), names = named([[question]], dataclasses.replace(found, likely=likely), scenery.there)
+            assert slotted.pieces == (
+                *question.pieces[:-1],
+                piece[: last + 1],
+                NameSlot(0, 0),
+                NameSlot(1, 0),
+                piece[last + 1 :],
+            )
+            assert [(name.talk, name.prompt, name.word) for name in names] == [(0, 0, last)]
+        seen = seen_by(names, dataclasses.replace(found, likely=likely), scenery, torch.eye(4)[None])
+        torch.testing.assert_close(seen.share, torch.tensor([[0.0, 1.0]]))
+        torch.testing.assert_close(seen.features[0, 1], scenery.features[0, 1, 3])
+        torch.testing.assert_close(seen.placed[0, 1], compressed(scenery.placed[0, 1, 3]))
+        # and is shown as a mark of that place would be
+        expected = model.embed_marks(seen.features[:, 1], compressed(scenery.own[:, 1, 3]), seen.placed[:, 1])
+        shown = model.embed_names(seen)
+        torch.testing.assert_close(shown[:, 1], expected)
+        torch.testing.assert_close(shown[0, 0], model.mark)
 
     def test_every_question_looks_for_itself(self):
         model, scenery = self.model(), self.scenery()
-        together = self.said(model, ["Is it the chair?", "Or the lamp?"], scenery)
-        for number, question in enumerate(["Is it the chair?", "Or the lamp?"]):
-            torch.testing.assert_close(together[number], self.said(model, [question], scenery)[0])
+        questions = ["Is it the chair?", "Or at (3, 4) the lamp?"]
+        prompts, together = self.look(model, questions, scenery)
+        for number, question in enumerate(questions):
+            alone, said = self.look(model, [question], scenery)
+            assert alone == [prompts[number]]
+            torch.testing.assert_close(together[number], said[0])
 
     def test_a_picture_that_is_not_there_is_not_looked_at(self):
         model, two = self.model(), self.scenery()
-        one = Scenery(*(part[:, :1] for part in (two.features, two.tokens, two.quarters, two.there)))
+        one = Scenery(*(part[:, :1] for part in (two.features, two.own, two.placed, two.there)))
         gone = dataclasses.replace(two, there=torch.tensor([[True, False]]))
-        question = ["Is it the chair?"]
-        torch.testing.assert_close(self.said(model, question, gone), self.said(model, question, one))
-        assert not torch.allclose(self.said(model, question, two)[0][0], self.said(model, question, one)[0][0])
+        (less,), (said,) = self.look(model, ["Is it the chair?"], gone)
+        (same,), (alone,) = self.look(model, ["Is it the chair?"], one)
+        assert less == same and NameSlot(1, 0) not in less.pieces
+        torch.testing.assert_close(said[:, :1], alone)
 
     def test_a_commanded_pose_moves_what_they_found(self):
-        """Told where the commanded camera stands, words say what they say when the points stand there themselves."""
+        """Told where the commanded camera stands, names show what they show when the points stand there themselves."""
         model, scenery = self.model(), self.scenery()
-        with torch.no_grad():
-            model.grounding.nothing.bias.fill_(-30.0)  # all weight is on the pictures
+        with torch.random.fork_rng(), torch.no_grad():
+            torch.manual_seed(1)
+            torch.nn.init.normal_(model.placed[2].weight)
         pose = torch.eye(4)
         pose[:3, 3] = torch.tensor([0.5, -0.2, 1.0])
         pose[:3, :3] = torch.tensor([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])
-        moved = dataclasses.replace(scenery, quarters=scenery.quarters @ pose[:3, :3].T + pose[:3, 3])
-        ((posed,),) = self.said(model, ["Is it the chair?"], scenery, [pose])
-        ((there,),) = self.said(model, ["Is it the chair?"], moved)
+        moved = dataclasses.replace(scenery, placed=scenery.placed @ pose[:3, :3].T + pose[:3, 3])
+        _, (posed,) = self.look(model, ["Is it the chair?"], scenery, [pose])
+        _, (there,) = self.look(model, ["Is it the chair?"], moved)
+        _, (still,) = self.look(model, ["Is it the chair?"], scenery)
         torch.testing.assert_close(posed, there, atol=5e-3, rtol=1e-2)
-        assert not torch.allclose(posed, self.said(model, ["Is it the chair?"], scenery)[0][0], atol=5e-2)
+        assert not torch.allclose(posed, still, atol=5e-2)
 
     def test_where_they_looked(self):
-        model, scenery = self.model(), self.scenery()
         prompt = question_prompt(TOKENIZER, "Is it the chair?", images=2)
-        _, found = model.ground([[prompt]], scenery, [[None]])
+        found = self.model().ground([[prompt]], self.scenery())
         (piece,) = prompt.words
         assert found.starts == [[{piece: 0}]]
         assert found.likely.shape[2:] == (2, TOKENS + 1)
         torch.testing.assert_close(found.likely.exp().sum(-1), torch.ones(found.likely.shape[:3]))
 
-    def test_what_they_found_is_added_to_them(self):
-        model = self.model()
-        prompt = question_prompt(TOKENIZER, "Is it?")
-        picture, more = torch.zeros(TOKENS, SMALL.language.width), torch.randn(len(prompt.words[0]), 32)
-        plain, _ = model.assemble(prompt, [picture])
-        richer, _ = model.assemble(prompt, [picture], shown={prompt.words[0]: more})
-        torch.testing.assert_close(richer - plain, torch.cat([torch.zeros(len(plain) - len(more), 32), more]))
-        answered = dataclasses.replace(prompt, answer=(5, 6))
-        lessons = model.collate([[answered]], [[picture]], None, [[{prompt.words[0]: more}]])
-        torch.testing.assert_close(torch.cat([lessons.starts[0], lessons.asked[0][:-2]]), richer)
+    def test_answers_teach_words_where_to_look(self):
+        model, scenery = self.model(-1.0), self.scenery()
+        prompt = question_prompt(TOKENIZER, "Is it the chair?", images=2, answer="yes", with_marks=True)
+        found = model.ground([[prompt]], scenery)
+        ((slotted,),), names = named([[prompt]], found, scenery.there)
+        rows = model.embed_names(seen_by(names, found, scenery, torch.eye(4).expand(len(names), 4, 4)))
+        shown = {NameSlot(k, name.number): mark for name, row in zip(names, rows) for k, mark in enumerate(row)}
+        pictures = [torch.zeros(TOKENS, SMALL.language.width)] * 2
+        model(model.collate([[slotted]], [pictures], None, [[shown]]))[0].backward()
+        assert model.grounding.query.weight.grad.abs().max() > 0

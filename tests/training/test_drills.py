@@ -18,7 +18,8 @@ EXERCISES = [drill(Random(seed)) for seed in range(1500)]
 BY_FAMILY = defaultdict(list)
 for exercise in EXERCISES:
     BY_FAMILY[exercise.family].append(exercise)
-LENGTH = re.compile(r"(the [a-zA-Z ]+?|\(\d+, \d+\)) (\d+\.\d+) m")
+BEHIND = re.compile(r" \[[^]]*\]")  # what is told behind a name
+LENGTH = re.compile(r"(the [a-zA-Z ]+?|\(\d+, \d+\)) \[?(\d+\.\d+) m")
 SPOT = re.compile(r"(the [a-zA-Z ]+?) \((-?\d+\.\d), (-?\d+\.\d)\)")
 
 
@@ -26,8 +27,12 @@ def told(exercise):
     return dict((name, float(value)) for name, value in LENGTH.findall(exercise.text))
 
 
+def options(exercise):
+    return [BEHIND.sub("", option) for option in exercise.options]
+
+
 def chosen(exercise):
-    return exercise.options[exercise.correct]
+    return options(exercise)[exercise.correct]
 
 
 def test_they_are_of_all_kinds_and_nothing_repeats():
@@ -40,6 +45,12 @@ def test_they_are_of_all_kinds_and_nothing_repeats():
     assert all(exercise.views == () for exercise in EXERCISES)
 
 
+def test_things_are_told_behind_their_names_or_in_front_of_the_question():
+    for family in ("depth_order", "point_order", "relative_distance", "image_side", "relative_direction"):
+        behind = [bool(BEHIND.search(exercise.text)) for exercise in BY_FAMILY[family]]
+        assert 0.6 < sum(behind) / len(behind) < 0.9
+
+
 def test_what_is_to_be_said_again_stands_there():
     assert all(exercise.answer in exercise.text for exercise in BY_FAMILY["again"])
 
@@ -47,7 +58,7 @@ def test_what_is_to_be_said_again_stands_there():
 @pytest.mark.parametrize("family", ["camera_distance", "point_depth"])
 def test_a_distance_is_the_one_told_of_that_name(family):
     for exercise in BY_FAMILY[family]:
-        asked = exercise.text.rpartition(". ")[2]
+        asked = BEHIND.sub("", exercise.text.rpartition(". ")[2])
         named = [name for name in told(exercise) if name in asked]
         longest = max(named, key=len)
         assert told(exercise)[longest] == exercise.value
@@ -57,12 +68,12 @@ def test_a_distance_is_the_one_told_of_that_name(family):
 def test_the_nearest_and_the_farthest_are_those_by_what_was_told(family):
     for exercise in BY_FAMILY[family]:
         lengths = told(exercise)
-        assert set(exercise.options) <= set(lengths)
+        assert set(options(exercise)) <= set(lengths)
         far = any(word in exercise.text for word in ("farthest", "most distant", "largest distance"))
-        best = (max if far else min)(exercise.options, key=lengths.__getitem__)
+        best = (max if far else min)(options(exercise), key=lengths.__getitem__)
         assert chosen(exercise) == best
-        for name in exercise.options:
-            spoken = name if not exercise.lettered else "ABCD"[exercise.options.index(name)]
+        for name in options(exercise):
+            spoken = name if not exercise.lettered else "ABCD"[options(exercise).index(name)]
             assert re.search(rf"(^|, ){re.escape(spoken)} {lengths[name]}0? m", exercise.reason)
 
 
@@ -70,7 +81,7 @@ def test_left_is_where_the_smaller_number_is():
     for exercise in BY_FAMILY["image_side"]:
         first, second = (int(part.rpartition(" ")[2]) for part in exercise.reason.split(", "))
         assert exercise.answer == ("left" if first < second else "right")
-        assert all(f"{part}" in exercise.text for part in exercise.reason.split(", "))
+        assert all(part in exercise.text.replace("[", "").replace("]", "") for part in exercise.reason.split(", "))
 
 
 def test_counts():
@@ -96,6 +107,7 @@ def test_directions_follow_from_the_places():
         # x to the right, y ahead: counter-clockwise from above is left
         cross = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
         assert exercise.answer == ("left" if cross > 0 else "right")
+        assert all(part in exercise.text for part in re.findall(r"\([^)]*\)", exercise.reason))
 
 
 def test_the_motion_told_is_the_option():

@@ -122,10 +122,10 @@ class Answerer:
             for number, item in enumerate(asked)
         ]
         one_each = [[prompt] for prompt in prompts], [[pose] for pose in poses_of]
-        shown = self.model.show(seen, tokens, numbers, *one_each).parts
+        told = self.model.show(seen, numbers, *one_each)
         return [
-            language.assemble(prompt, [tokens[picture] for picture in own], queries.get(number), shown[number][0])[0]
-            for number, (prompt, own) in enumerate(zip(prompts, numbers))
+            language.assemble(prompt, [tokens[picture] for picture in own], queries.get(number), part)[0]
+            for number, ((prompt,), (part,), own) in enumerate(zip(told.prompts, told.parts, numbers))
         ]
 
     def _number(self, row: Tensor, likeliest: list[int]) -> list[int]:

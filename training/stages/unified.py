@@ -109,7 +109,7 @@ class UnifiedStage(Stage):
             self.model.language.projector.requires_grad_(True)
         elif "pair" not in share:
             freeze(self.model.denoiser)
-        self.best_metric = "error_second" if "pair" in share else "answers"
+        self.best_metric = "error_second" if "pair" in share else "answers" if "question" in share else "drill"
 
     def source(self, split: str) -> Source:
         """Pairs and questions, and exercises."""
@@ -238,8 +238,8 @@ class UnifiedStage(Stage):
                 queries[row][place], commanded[row][place] = query, pose
         prompts = [[self._prompt(question) for question in together] for together in questions]
         images = [[tokens[number] for number in own] for own in numbers]
-        shown = model.show(seen, tokens, numbers, prompts, commanded)
-        loss, right = language(language.collate(prompts, images, queries, shown.parts))
+        shown = model.show(seen, numbers, prompts, commanded)
+        loss, right = language(language.collate(shown.prompts, images, queries, shown.parts))
         parts = {"answers": loss, "answers_right": right}
         if self.own.finding_weight and shown.found is not None and truth.instances is not None:
             parts["finding"] = self._finding(shown.found, truth.instances, talks, questions, prompts)

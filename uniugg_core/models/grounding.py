@@ -2,18 +2,18 @@
 
 Looking something up in a picture by its name is what a language model that learns from nothing finds hardest. Here a
 word attends to the tokens of every picture once (the cross-attention of Flamingo, arXiv 2204.14198, in front of the
-model instead of within it), may find nothing, and carries what it found: the tokens, where in space they are, in the
-frame that the question is about, and how far they spread.
+model instead of within it), and may find nothing. Behind a name that finds something stands what it found, as if the
+question had marked that place: the words themselves stay as they are, so that they can be said again.
 
 Shape letters: R talks, L words of a talk's questions, P pictures of a talk, N tokens of a picture, Q quarters of a
-token's patch, D feature width, W model width, C width of likeness.
+token's patch, M names, D feature width, W model width, C width of likeness.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -21,13 +21,13 @@ from torch import Tensor, nn
 
 from ..pointmaps import compressed, transform_points
 from ..precision import full_precision
-from ..prompts import Piece, Prompt
-from .places import PlaceProjector
+from ..prompts import NameSlot, Piece, Prompt
 
-__all__ = ["Found", "Grounding", "Scenery"]
+__all__ = ["Found", "Grounding", "Named", "Names", "Scenery", "named", "seen_by"]
 
 _LIKENESS = 128  # C
 _SPAN = 4  # tokens that a word is understood with: "the ceiling light"
+_SURE = 0.5  # weight on a picture's tokens from which on a word has found something
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,14 @@ class Scenery:
 
     Attributes:
         features: (R, P, N, D).
-        tokens: (R, P, N, W), the pictures as the language model reads them.
-        quarters: (R, P, N, 4, 3), points of the patches' quarters in metres, in the frame of the first picture.
+        own: (R, P, N, 4, 3), points of the patches' quarters in metres, in the frame of the picture's own camera.
+        placed: the same in the frame of the talk's first picture.
         there: (R, P) bool, False where a talk has fewer pictures.
     """
 
     features: Tensor
-    tokens: Tensor
-    quarters: Tensor
+    own: Tensor
+    placed: Tensor
     there: Tensor
 
 
@@ -60,83 +60,135 @@ class Found:
     starts: list[list[dict[Piece, int]]]
 
 
+@dataclass(frozen=True)
+class Named:
+    """A name that found something: in which talk and prompt, its slots' number, and which of the L words it is."""
+
+    talk: int
+    prompt: int
+    number: int
+    word: int
+
+
+@dataclass(frozen=True)
+class Names:
+    """What M names found in each of P pictures.
+
+    Attributes:
+        share: (M, P), how sure it is that it is there.
+        features: (M, P, D), of the tokens that were looked at, mixed.
+        own, placed: (M, P, 12), where they are, as :func:`~uniugg_core.pointmaps.patch_points`.
+        extent: (M, P, 3), how far they spread, metres.
+    """
+
+    share: Tensor
+    features: Tensor
+    own: Tensor
+    placed: Tensor
+    extent: Tensor
+
+
 class Grounding(nn.Module):
-    """See the module. It says nothing at first, so that a model which can speak may get it later.
+    """See the module.
 
     Args:
         width: W.
         feature_width: D.
-        waves: see :class:`PlaceProjector`.
     """
 
-    def __init__(self, width: int, feature_width: int, *, waves: bool) -> None:
+    def __init__(self, width: int, feature_width: int) -> None:
         super().__init__()
         self.understand = nn.Conv1d(width, _LIKENESS, _SPAN)
         self.query = nn.Linear(_LIKENESS, _LIKENESS)
         self.key = nn.Sequential(nn.LayerNorm(feature_width), nn.Linear(feature_width, _LIKENESS))
         self.nothing = nn.Linear(_LIKENESS, 1)
-        self.first = nn.Linear(width, width, bias=False)
-        self.later = nn.Linear(width, width, bias=False)
-        self.place = PlaceProjector(width, waves=waves, silent=True)
-        self.extent = nn.Linear(3, width, bias=False)
-        nn.init.zeros_(self.extent.weight)
-        nn.init.constant_(self.nothing.bias, 2.0)  # most words name nothing
-        nn.init.zeros_(self.first.weight)
-        nn.init.zeros_(self.later.weight)
+        self.size = nn.Linear(6, width, bias=False)
+        nn.init.zeros_(self.size.weight)
+        nn.init.constant_(self.nothing.bias, 6.0)  # most words name nothing, and a picture has many tokens
 
     def of_prompts(
-        self,
-        prompts: Sequence[Sequence[Prompt]],
-        lookup: Mapping[Piece, Tensor],
-        scenery: Scenery,
-        poses: Sequence[Sequence[Tensor | None]],
-    ) -> tuple[list[list[dict[Piece, Tensor]]], Found]:
-        """What every word of prompts carries with it, and where it looked.
+        self, prompts: Sequence[Sequence[Prompt]], lookup: Mapping[Piece, Tensor], scenery: Scenery
+    ) -> Found:
+        """Where every word of prompts looks.
 
         Args:
             prompts: of each talk.
             lookup: their pieces of text, embedded (T, W).
             scenery: of each talk.
-            poses: for each prompt (4, 4) from the first picture's frame to the one it is about; None: the same.
-
-        Returns:
-            for each prompt and piece of text (T, W).
         """
-        words_RLW, starts = _spread(prompts, lookup, self.first.in_features)
-        frames = torch.eye(4, device=words_RLW.device).repeat(*words_RLW.shape[:2], 1, 1)
-        for row, together in enumerate(starts):
-            for begins, pose in zip(together, poses[row]):
-                for piece, begin in begins.items() if pose is not None else ():
-                    frames[row, begin : begin + len(piece)] = pose.to(frames)
-        said_RLW, likely = self(words_RLW, scenery, frames)
-        said = [
-            [{piece: said_RLW[row, begin : begin + len(piece)] for piece, begin in begins.items()} for begins in talk]
-            for row, talk in enumerate(starts)
-        ]
-        return said, Found(likely, starts)
+        words_RLW, starts = _spread(prompts, lookup, self.understand.in_channels)
+        return Found(self(words_RLW, scenery), starts)
 
-    def forward(self, words: Tensor, scenery: Scenery, poses: Tensor) -> tuple[Tensor, Tensor]:
-        """What words (R, L, W) carry with them, (R, L, W), and where they looked, see :class:`Found`.
+    def forward(self, words: Tensor, scenery: Scenery) -> Tensor:
+        """Where words (R, L, W) look: (R, L, P, N + 1), see :class:`Found`.
 
         Args:
             words: embedded; separate ones are kept apart by at least three rows of zeros.
             scenery: of each talk.
-            poses: (R, L, 4, 4), from the first picture's frame to the one that a word is about.
         """
         near_RLC = self.understand(F.pad(words.transpose(1, 2), (_SPAN - 1, 0))).transpose(1, 2)
         query_RLC = self.query(F.gelu(near_RLC))
         score_RLPN = torch.einsum("rlc,rpnc->rlpn", query_RLC, self.key(scenery.features)) / math.sqrt(_LIKENESS)
         nothing_RLP1 = self.nothing(query_RLC)[:, :, None].expand(-1, -1, score_RLPN.shape[2], -1)
-        likely = torch.cat([score_RLPN, nothing_RLP1], dim=-1).float().log_softmax(dim=-1)
-        weight_RLPN = likely[..., :-1].exp() * scenery.there[:, None, :, None]
-        carried = _mixed(weight_RLPN[:, :, :1], self.first(scenery.tokens[:, :1]))
-        if scenery.tokens.shape[1] > 1:
-            carried = carried + _mixed(weight_RLPN[:, :, 1:], self.later(scenery.tokens[:, 1:]))
-        total_RL1 = weight_RLPN.sum((2, 3))[..., None]
-        mean_RLQ3, extent_RL3 = _place(weight_RLPN / (total_RL1[..., None] + 1e-3), scenery.quarters)
-        moved_RLQ3 = transform_points(poses.flatten(0, 1), mean_RLQ3.flatten(0, 1)).unflatten(0, words.shape[:2])
-        where = self.place(compressed(moved_RLQ3)) + self.extent(extent_RL3.to(words.dtype))
-        return carried + total_RL1.clamp(max=1) * where, likely
+        return torch.cat([score_RLPN, nothing_RLP1], dim=-1).float().log_softmax(dim=-1)
+
+    def spread(self, extent: Tensor) -> Tensor:
+        """(..., W) of how far things spread (..., 3), metres."""
+        return self.size(torch.cat([extent, extent.log()], dim=-1).to(self.size.weight.dtype))
+
+
+def named(prompts: Sequence[Sequence[Prompt]], found: Found, there: Tensor) -> tuple[list[list[Prompt]], list[Named]]:
+    """The prompts with a slot for each picture behind every name that found something, and those names.
+
+    Args:
+        prompts: of each talk.
+        found: where their words looked.
+        there: (R, P), of the :class:`Scenery`.
+    """
+    total_RLP = 1 - found.likely[..., -1].exp()
+    sure = ((total_RLP * there[:, None]).amax(-1) > _SURE).tolist()
+    pictures = there.sum(1).tolist()
+    names: list[Named] = []
+    slotted: list[list[Prompt]] = []
+    for talk, together in enumerate(prompts):
+        slotted.append([])
+        for place, prompt in enumerate(together):
+            cut: dict[Piece, list[Piece]] = {}
+            count = 0
+            for piece, begin in found.starts[talk][place].items():
+                flags = [*sure[talk][begin : begin + len(piece)], False]
+                ends = [at + 1 for at in range(len(piece)) if flags[at] and not flags[at + 1]]
+                cut[piece] = []
+                for start, end in zip([0, *ends], [*ends, len(piece)]):
+                    cut[piece] += [piece[start:end]] if start < end else []
+                    if end in ends:
+                        names.append(Named(talk, place, count, begin + end - 1))
+                        cut[piece] += [NameSlot(picture, count) for picture in range(pictures[talk])]
+                        count += 1
+            later = (part for piece in prompt.pieces[prompt.before :] for part in cut.get(piece, [piece]))
+            slotted[talk].append(replace(prompt, pieces=(*prompt.pieces[: prompt.before], *later)))
+    return slotted, names
+
+
+def seen_by(names: Sequence[Named], found: Found, scenery: Scenery, poses: Tensor) -> Names:
+    """What names found.
+
+    Args:
+        names: M of them, from :func:`named`.
+        found: where all words looked.
+        scenery: what at.
+        poses: (M, 4, 4), from the first picture's frame to the one that the name's question is about.
+    """
+    talks, words = [name.talk for name in names], [name.word for name in names]
+    weight_MPN = found.likely[talks, words][..., :-1].exp()
+    share_MP = weight_MPN.sum(-1)
+    mixed_MPN = weight_MPN / share_MP.clamp_min(1e-6)[..., None]
+    features_MPND = scenery.features[talks]
+    features_MPD = (mixed_MPN[:, :, None].to(features_MPND.dtype) @ features_MPND).squeeze(2)
+    own_MPQ3, _ = _place(mixed_MPN, scenery.own[talks])
+    placed_MPQ3, extent_MP3 = _place(mixed_MPN, scenery.placed[talks])
+    moved_MPQ3 = transform_points(poses.to(placed_MPQ3), placed_MPQ3.flatten(1, 2)).view_as(placed_MPQ3)
+    return Names(share_MP, features_MPD, compressed(own_MPQ3), compressed(moved_MPQ3), extent_MP3)
 
 
 def _spread(
@@ -160,13 +212,8 @@ def _spread(
 
 
 @full_precision
-def _place(share_RLPN: Tensor, quarters_RPNQ3: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (R, L, Q, 3) and spread (R, L, 3) in metres of the points that are looked at."""
-    mean_RLQ3 = torch.einsum("rlpn,rpnqx->rlqx", share_RLPN, quarters_RPNQ3)
-    square_RL3 = torch.einsum("rlpn,rpnx->rlx", share_RLPN, quarters_RPNQ3.square().mean(3))
-    return mean_RLQ3, (square_RL3 - mean_RLQ3.mean(2).square()).clamp_min(1e-4).sqrt()
-
-
-def _mixed(weight_RLPN: Tensor, value_RPNW: Tensor) -> Tensor:
-    """The values' weighted sum (R, L, W)."""
-    return weight_RLPN.flatten(2).to(value_RPNW.dtype) @ value_RPNW.flatten(1, 2)
+def _place(mixed_MPN: Tensor, quarters_MPNQ3: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean (M, P, Q, 3) and spread (M, P, 3) in metres of the points that are looked at."""
+    mean_MPQ3 = torch.einsum("mpn,mpnqx->mpqx", mixed_MPN, quarters_MPNQ3)
+    square_MP3 = torch.einsum("mpn,mpnx->mpx", mixed_MPN, quarters_MPNQ3.square().mean(3))
+    return mean_MPQ3, (square_MP3 - mean_MPQ3.mean(2).square()).clamp_min(1e-4).sqrt()

@@ -3,7 +3,7 @@
 1. A two-layer projector brings the encoder's features to the model's width: one token a patch. A second one may add
    where the spatial decoder sees the patch in space (the idea of LLaVA-3D, ICCV 2025), and a third one where it lies
    in the first picture's frame. A place that a question names may be shown to it as a patch of its own (as regions are
-   in SpatialRGPT, NeurIPS 2024), and a word what it names (:mod:`.grounding`).
+   in SpatialRGPT, NeurIPS 2024), and so may what a word names (:mod:`.grounding`).
 2. A two-layer MLP brings each target ray to a transform query, marked by one learned "view query" vector.
 3. For generation the states after the final norm at the query positions, normalised and projected, are the condition C.
 4. For answers the model continues the chat prompt token by token.
@@ -26,9 +26,9 @@ from torch import Tensor, nn
 
 from ..config import LanguageConfig
 from ..errors import ErrorCode, UniuggError
-from ..prompts import ImageSlot, MarkSlot, Piece, Prompt, QuerySlot, condition_prefix, shared_pieces
+from ..prompts import ImageSlot, MarkSlot, NameSlot, Piece, Prompt, QuerySlot, condition_prefix, shared_pieces
 from ..tokenizer import SpatialTokenizer
-from .grounding import Found, Grounding, Scenery
+from .grounding import Found, Grounding, Names, Scenery
 from .numbers import NumberTokens, median_answer
 from .places import PlaceProjector
 from .qwen import as_computed, build_qwen
@@ -85,7 +85,7 @@ class Language(nn.Module):
         self.points = PlaceProjector(width, waves=config.waves) if config.points else None
         self.placed = PlaceProjector(width, waves=config.waves, silent=True) if config.placed else None
         self.mark = nn.Parameter(torch.randn(width) * 0.02) if config.marks else None
-        self.grounding = Grounding(width, feature_width, waves=config.waves) if config.grounded else None
+        self.grounding = Grounding(width, feature_width) if config.grounded else None
         self.query = nn.Sequential(nn.Linear(_RAY, width), nn.GELU(), nn.Linear(width, width))
         self.view_query = nn.Parameter(torch.randn(width) * 0.02)
         self.condition_projector = (
@@ -174,18 +174,17 @@ class Language(nn.Module):
             raise UniuggError(ErrorCode.REQUEST_INVALID, "this language model is not shown the places of a question")
         return self.embed_features(features, points, placed) + self.mark
 
-    def ground(
-        self, prompts: Sequence[Sequence[Prompt]], scenery: Scenery, poses: Sequence[Sequence[Tensor | None]]
-    ) -> tuple[list[list[dict[Piece, Tensor]]], Found]:
-        """What the words of questions find in their pictures.
+    def embed_names(self, names: Names) -> Tensor:
+        """What names found in each picture, (M, P, W), as :meth:`embed_marks`; next to nothing where they are not."""
+        shown = self.embed_features(names.features, names.own, names.placed) + self.grounding.spread(names.extent)
+        return names.share[..., None].to(shown.dtype) * shown + self.mark
+
+    def ground(self, prompts: Sequence[Sequence[Prompt]], scenery: Scenery) -> Found:
+        """Where the words of questions look in their pictures.
 
         Args:
             prompts: of each talk.
             scenery: of each talk.
-            poses: for each prompt (4, 4) from the first picture's frame to the one it is about; None: the same.
-
-        Returns:
-            for each prompt and piece of text (T, W), what :meth:`assemble` adds to it; and where they looked.
 
         Raises:
             UniuggError: REQUEST_INVALID if the model's words do not look.
@@ -193,7 +192,7 @@ class Language(nn.Module):
         if self.grounding is None:
             raise UniuggError(ErrorCode.REQUEST_INVALID, "the words of this language model do not look at pictures")
         lookup = self._embed_pieces(piece for together in prompts for prompt in together for piece in prompt.words)
-        return self.grounding.of_prompts(prompts, lookup, scenery, poses)
+        return self.grounding.of_prompts(prompts, lookup, scenery)
 
     def embed_rays(self, raymap: Tensor) -> Tensor:
         """Plücker rays (B, gh, gw, 6) of the target view to transform queries (B, gh gw, W)."""
@@ -213,8 +212,8 @@ class Language(nn.Module):
             prompt: the order.
             images: picture tokens (N, W) by number, from :meth:`embed_features`.
             queries: (Q, W), from :meth:`embed_rays`, where the prompt has a slot for them.
-            shown: where the prompt has slots for marks these, (W,) each, from :meth:`embed_marks`; and what pieces of
-                text (T, W) carry with them, from :meth:`ground`.
+            shown: where the prompt has slots for marks and names these, (W,) each, from :meth:`embed_marks` and
+                :meth:`embed_names`.
             words: the prompt's pieces of text, each (T, W); None: they are looked up here.
 
         Returns:
@@ -238,14 +237,12 @@ class Language(nn.Module):
                 if queries is None:
                     raise UniuggError(ErrorCode.REQUEST_INVALID, "the prompt has transform queries, none were given")
                 part = queries
-            elif isinstance(piece, MarkSlot):
+            elif isinstance(piece, (MarkSlot, NameSlot)):
                 if shown is None or piece not in shown:
                     raise UniuggError(ErrorCode.REQUEST_INVALID, f"the prompt shows {piece}, which was not given")
                 part = shown[piece][None]
             else:
                 part = self.embed_tokens(piece) if words is None else words[piece]
-                if shown is not None and piece in shown:
-                    part = part + shown[piece].to(part)
             parts.append(part)
             length += len(part)
         return torch.cat(parts), [places[index] for index in sorted(places)]
@@ -393,7 +390,7 @@ class Language(nn.Module):
             prompts: by row, with `answer` set.
             images: for each row its picture tokens (N, W).
             queries: for each prompt its transform queries (Q, W), or None.
-            shown: for each prompt what its places and words are shown.
+            shown: for each prompt what is at its places and names.
         """
         starts, rows, asked, labels = [], [], [], []
         words = self._embed_pieces(

@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from ..cameras.rays import plucker_raymap
 from ..config import ModelConfig
 from ..pointmaps import canonical_map, compressed, mark_points, patch_points, quarters, splat, transform_points
-from ..prompts import MarkSlot, Piece, Prompt
+from ..prompts import MarkSlot, NameSlot, Piece, Prompt
 from ..tokenizer import SpatialTokenizer
 from .decoder import SpatialDecoder, ViewOutput
 from .denoiser import Denoiser, build_denoiser
 from .encoder import EncoderOutput, build_encoder
-from .grounding import Found, Scenery
+from .grounding import Found, Scenery, named, seen_by
 from .initial import fill
 from .language import Language, Prefix
 from .vae import SpatialVAE
@@ -74,10 +74,12 @@ class Shown:
     """What the language model is shown of what questions name.
 
     Attributes:
-        parts: for each talk's prompts what belongs to which piece, see :meth:`Language.assemble`.
+        prompts: of each talk, with slots for what its names found.
+        parts: for each of them what fills which slot, see :meth:`Language.assemble`.
         found: where words looked; None: they do not look.
     """
 
+    prompts: Sequence[Sequence[Prompt]]
     parts: list[list[dict[Piece, Tensor]]]
     found: Found | None = None
 
@@ -228,7 +230,6 @@ class UniUGG(nn.Module):
     def show(
         self,
         seen: Seen,
-        tokens: Tensor,
         pictures: Sequence[Sequence[int]],
         prompts: Sequence[Sequence[Prompt]],
         poses: Sequence[Sequence[Tensor | None]] | None = None,
@@ -237,7 +238,6 @@ class UniUGG(nn.Module):
 
         Args:
             seen: the pictures of all talks.
-            tokens: (B, N, W), from :meth:`tokens`.
             pictures: for each talk which of the B are its own.
             prompts: of each talk.
             poses: for each prompt target_from_reference (4, 4), if it is about a commanded pose, or None.
@@ -247,27 +247,36 @@ class UniUGG(nn.Module):
         parts: list[list[dict[Piece, Tensor]]] = [[{} for _ in together] for together in prompts]
         found = None
         if self.config.language.grounded:
-            parts, found = self.language.ground(prompts, self._scenery(seen, tokens, pictures), poses)
-        named = [
+            scenery = self._scenery(seen, pictures)
+            found = self.language.ground(prompts, scenery)
+            prompts, names = named(prompts, found, scenery.there)
+            if names:
+                shown = seen_by(names, found, scenery, _frames([poses[name.talk][name.prompt] for name in names]))
+                for name, row in zip(names, self.language.embed_names(shown)):
+                    own = row[: len(pictures[name.talk])]
+                    parts[name.talk][name.prompt] |= {NameSlot(k, name.number): mark for k, mark in enumerate(own)}
+        marked = [
             (parts[talk][place], slot, pictures[talk][slot.index], poses[talk][place])
             for talk, together in enumerate(prompts)
             for place, prompt in enumerate(together)
             for slot in prompt.marks
         ]
-        if named:
-            wanted, slots, whose, commanded = zip(*named)
+        if marked:
+            wanted, slots, whose, commanded = zip(*marked)
             for part, slot, mark in zip(wanted, slots, self._marks(seen, slots, whose, commanded)):
                 part[slot] = mark
-        return Shown(parts, found)
+        return Shown(prompts, parts, found)
 
-    def _scenery(self, seen: Seen, tokens: Tensor, pictures: Sequence[Sequence[int]]) -> Scenery:
+    def _scenery(self, seen: Seen, pictures: Sequence[Sequence[int]]) -> Scenery:
         """The pictures of each talk beside each other."""
         most = max(map(len, pictures))
         # where a talk has fewer pictures, its first one stands in
-        index = torch.tensor([[*own, *[own[0]] * (most - len(own))] for own in pictures], device=tokens.device)
-        there = torch.tensor([[n < len(own) for n in range(most)] for own in pictures], device=tokens.device)
-        points = quarters(patch_points(seen.view.points if seen.placed is None else seen.placed, self._patch))
-        return Scenery(seen.features[index], tokens[index], points[index], there)
+        device = seen.features.device
+        index = torch.tensor([[*own, *[own[0]] * (most - len(own))] for own in pictures], device=device)
+        there = torch.tensor([[n < len(own) for n in range(most)] for own in pictures], device=device)
+        own = quarters(patch_points(seen.view.points, self._patch))
+        placed = own if seen.placed is None else quarters(patch_points(seen.placed, self._patch))
+        return Scenery(seen.features[index], own[index], placed[index], there)
 
     def _marks(
         self, seen: Seen, slots: Sequence[MarkSlot], pictures: Sequence[int], poses: Sequence[Tensor | None]
@@ -289,9 +298,7 @@ class UniUGG(nn.Module):
         own = mark_points(seen.view.points, picture, places)
         placed = own if seen.placed is None else mark_points(seen.placed, picture, places)
         if self.config.language.grounded and any(pose is not None for pose in poses):
-            still = torch.eye(4, device=device)
-            frames = torch.stack([still if pose is None else pose.to(still) for pose in poses])
-            placed = compressed(transform_points(frames, quarters(placed)))
+            placed = compressed(transform_points(_frames(poses).to(device), quarters(placed)))
         return self.language.embed_marks(features, own, placed)
 
     def condition(self, seen: Seen, raymap: Tensor) -> Tensor:
@@ -388,6 +395,12 @@ class UniUGG(nn.Module):
         return Generated(
             denoised.loss, denoised.clean, blind_B, lambda clean: self.vae.decode(self.vae.unscaled(clean))
         )
+
+
+def _frames(poses: Sequence[Tensor | None]) -> Tensor:
+    """Poses (..., 4, 4) from the first picture's frame to the one that a question is about; None: the same."""
+    still = torch.eye(4)
+    return torch.stack([still if pose is None else pose.to(still) for pose in poses])
 
 
 def _count(module: nn.Module) -> int:

@@ -2,7 +2,8 @@
 
 A language model that learns from nothing has to find out that names, places and numbers of a question can be looked up
 and said again, before anything that it sees can be of use to it. Words alone teach that without looking at a single
-picture. What is told stands in an order of its own, so that only looking it up by name helps.
+picture. What is told mostly stands behind its name, where a model whose words look is shown what they find; else it
+stands in front, in an order of its own, so that only looking it up by name helps.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ __all__ = ["Drills", "drill"]
 
 _THINGS = tuple(name for name in CLASSES if name not in STRUCTURE)
 _TOGETHER = 8  # exercises a sample
+_BEHIND = 0.75  # share of exercises that tell things behind their names
 _NO_PICTURE = ()
 
 
@@ -79,6 +81,13 @@ def _told(rng: Random, facts: Sequence[str]) -> str:
     return ", ".join(rng.sample(list(facts), len(facts)))
 
 
+def _stated(rng: Random, names: Sequence[str], facts: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    """What is told before a question, and the names as it says them."""
+    if rng.random() < _BEHIND:
+        return "", tuple(f"{name} [{fact}]" for name, fact in zip(names, facts))
+    return f"{_told(rng, [f'{name} {fact}' for name, fact in zip(names, facts)])}. ", tuple(names)
+
+
 def _apart(rng: Random, count: int) -> list[float]:
     """Lengths that read differently."""
     while True:
@@ -100,13 +109,12 @@ def _distance(rng: Random) -> Question:
     count = rng.randint(2, 6)
     names = [_place(rng) for _ in range(count)] if rng.random() < 0.3 else _names(rng, count)
     lengths = [_metres(rng) for _ in range(count)]
-    facts = [f"{name} {length(value)}" for name, value in zip(names, lengths)]
+    told, (asked_for, *_) = _stated(rng, names, [length(value) for value in lengths])
     if names[0].startswith("("):
         x, y = names[0][1:-1].split(", ")
-        asked = phrase(rng, "point_depth", x=x, y=y, where="in the image")
-        return metres("point_depth", f"{_told(rng, facts)}. {asked}", lengths[0], _NO_PICTURE)
-    asked = phrase(rng, "camera_distance", a=names[0])
-    return metres("camera_distance", f"{_told(rng, facts)}. {asked}", lengths[0], _NO_PICTURE)
+        asked = phrase(rng, "point_depth", x=x, y=y, where="in the image").replace(names[0], asked_for)
+        return metres("point_depth", told + asked, lengths[0], _NO_PICTURE)
+    return metres("camera_distance", told + phrase(rng, "camera_distance", a=asked_for), lengths[0], _NO_PICTURE)
 
 
 def _order(rng: Random) -> Question:
@@ -114,41 +122,43 @@ def _order(rng: Random) -> Question:
     count, points = rng.choice((2, 2, 3, 4)), rng.random() < 0.4
     names = tuple(_place(rng) for _ in range(count)) if points else tuple(_names(rng, count))
     lengths = _apart(rng, count)
-    told = _told(rng, [f"{name} {length(value)}" for name, value in zip(names, lengths)])
+    told, said = _stated(rng, names, [length(value) for value in lengths])
     far = count > 2 and not points and rng.random() < 0.5
     correct = lengths.index(max(lengths) if far else min(lengths))
     family = "point_order" if points else "depth_order"
     if count > 2:
         asked = phrase(rng, "point_order" if points else "farthest" if far else "nearest", where="in the image")
         reason = because(LETTERS, lengths)
-        return lettered(family, f"{told}. {asked}", names, correct, _NO_PICTURE, reason=reason)
+        return lettered(family, told + asked, said, correct, _NO_PICTURE, reason=reason)
     if points:
         (x0, y0), (x1, y1) = (name[1:-1].split(", ") for name in names)
         asked = phrase(rng, "point_pair_order", x0=x0, y0=y0, x1=x1, y1=y1, where="in the image")
+        for name, full in zip(names, said):
+            asked = asked.replace(name, full)
     else:
-        asked = phrase(rng, "depth_order", a=names[0], b=names[1], where="in the image")
-    return choice(family, f"{told}. {asked}", names, correct, _NO_PICTURE, reason=because(names, lengths))
+        asked = phrase(rng, "depth_order", a=said[0], b=said[1], where="in the image")
+    return choice(family, told + asked, names, correct, _NO_PICTURE, reason=because(names, lengths))
 
 
 def _closest(rng: Random) -> Question:
     """Which of several things is closest to another."""
     anchor, *names = _names(rng, rng.choice((4, 5)))
     lengths = _apart(rng, len(names))
-    told = _told(rng, [f"{name} {length(value)}" for name, value in zip(names, lengths)])
-    asked = f"From {anchor}: {told}. {phrase(rng, 'relative_distance', a=anchor)}"
+    told, said = _stated(rng, names, [length(value) for value in lengths])
+    asked = f"{f'From {anchor}: ' if told else ''}{told}{phrase(rng, 'relative_distance', a=anchor)}"
     correct, reason = lengths.index(min(lengths)), because(LETTERS, lengths)
-    return lettered("relative_distance", asked, tuple(names), correct, _NO_PICTURE, reason=reason)
+    return lettered("relative_distance", asked, said, correct, _NO_PICTURE, reason=reason)
 
 
 def _side(rng: Random) -> Question:
     """Which of two things is farther left."""
     names = _names(rng, rng.randint(2, 5))
     across = rng.sample(range(101), len(names))
-    told = _told(rng, [f"{name} {x}" for name, x in zip(names, across)])
-    asked = phrase(rng, "image_side", a=names[0], b=names[1], where="in the image")
+    told, said = _stated(rng, names, [str(x) for x in across])
+    asked = phrase(rng, "image_side", a=said[0], b=said[1], where="in the image")
     reason = ", ".join(f"{name} {x}" for name, x in zip(names[:2], across))
     options = ("left", "right")
-    return choice("image_side", f"{told}. {asked}", options, int(across[0] > across[1]), _NO_PICTURE, reason=reason)
+    return choice("image_side", told + asked, options, int(across[0] > across[1]), _NO_PICTURE, reason=reason)
 
 
 def _count(rng: Random) -> Question:
@@ -179,10 +189,10 @@ def _direction(rng: Random) -> Question:
         angle = math.remainder(math.atan2(cy - ay, cx - ax) - math.atan2(by - ay, bx - ax), 2 * math.pi)
         if math.radians(15) < abs(angle) < math.radians(165) and spots[0] != spots[1]:
             break
-    told = _told(rng, [places([name], [spot]) for name, spot in zip(names, spots)])
-    asked = phrase(rng, "direction_side", **dict(zip("abc", names)))
+    told, said = _stated(rng, names, [places([""], [spot]).strip() for spot in spots])
+    asked = phrase(rng, "direction_side", **dict(zip("abc", said)))
     options, reason = ("left", "right"), places(names, spots)
-    return choice("relative_direction", f"{told}. {asked}", options, int(angle < 0), _NO_PICTURE, reason=reason)
+    return choice("relative_direction", told + asked, options, int(angle < 0), _NO_PICTURE, reason=reason)
 
 
 def _motion(rng: Random) -> Question:
