@@ -159,6 +159,12 @@ class TestForm:
                 stems[q.family].add(" ".join(q.text.split()[:3]))
         assert all(len(found) >= 2 for found in stems.values()), stems
 
+    def test_of_two_pictures_it_is_said_which_one_is_meant(self):
+        for _, questions in ASKED:
+            for q in questions:
+                if len(q.views) == 2 and q.family in ("image_side", "depth_order", "point_order", "inventory"):
+                    assert "frame" in q.text
+
     def test_guessing_blindly_is_hard(self):
         """No choice family has an answer that is right much more often than the others."""
         for family in FAMILIES:
@@ -246,7 +252,7 @@ class TestSceneTruth:
     def test_object_size(self):
         for pair, q in of("object_size"):
             item = pair.graph[q.objects[0]]
-            tall = any(word in q.text for word in ("tall", "height of", "highest"))
+            tall = any(word in q.text for word in ("tall", "How high", "height of", "highest"))
             close(q, 100 * (item.size[2] if tall else max(item.size)))
 
     def test_room_size(self):

@@ -206,10 +206,11 @@ def match(pair: ViewPair, views: tuple[int, ...], rng: Random) -> Question | Non
         u, v, _ = _projected(mark.point, shot)
         height, width = shot.depth.shape
         true = round(100 * (u + 0.5) / width), round(100 * (v + 0.5) / height)
-        options = [true]
+        right = mark_at(pair, 1 - source, *true)
+        options = [right]
         for _ in range(30):
-            other = rng.randrange(3, 98), rng.randrange(3, 98)
-            if all(math.dist(other, option) > 18 for option in options):
+            other = mark_at(pair, 1 - source, rng.randrange(3, 98), rng.randrange(3, 98))
+            if right and other and not _too_close([*options, other], 18):
                 options.append(other)
             if len(options) == 4:
                 break
@@ -217,9 +218,10 @@ def match(pair: ViewPair, views: tuple[int, ...], rng: Random) -> Question | Non
             return None
         rng.shuffle(options)
         text = phrase(rng, "match", x=mark.x, y=mark.y, f=source + 1, g=2 - source)
-        names = tuple(f"({x}, {y})" for x, y in options)
-        points = (mark.at, (1 - source, *true))
-        return lettered("match", text, names, options.index(true), views, points=points)
+        names = tuple(f"({option.x}, {option.y})" for option in options)
+        reason = because(LETTERS, (float(np.linalg.norm(option.point - mark.point)) for option in options))
+        points = (mark.at, right.at)
+        return lettered("match", text, names, options.index(right), views, points=points, reason=reason)
     return None
 
 

@@ -1,6 +1,7 @@
 """The words of questions: several phrasings for everything that is asked.
 
 Slots are filled with ``str.format``; ``{where}`` is "in the image", "in frame 2", "in the two frames" and the like.
+Phrasings without it are for a single picture, if others have it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "Count the {things} {where}.",
         "What is the number of {things} visible {where}?",
         "Tell me how many {things} you see {where}.",
+        "How many {things} are there?",
+        "How many {things} do you see?",
     ),
     "object_distance": (
         "What is the distance between {a} and {b} in metres?",
@@ -23,6 +26,9 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "How many metres lie between {a} and {b}, measured from their closest points?",
         "Measuring from the closest points, how far is {a} from {b} in metres?",
         "Estimate the shortest distance from {a} to {b} in metres.",
+        "How far is {a} from {b}?",
+        "How far apart are {a} and {b}?",
+        "What is the distance between {a} and {b}?",
     ),
     "camera_distance": (
         "How far is {a} from the camera in metres?",
@@ -30,30 +36,41 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "How many metres away is the nearest visible point of {a}?",
         "Estimate the distance to {a} in metres.",
         "How close is {a} to the camera, in metres?",
+        "How far away is {a}?",
+        "How far is {a}?",
+        "What is the distance to {a}?",
+        "How far is it to {a}?",
     ),
     "relative_distance": (
         "Which of these is closest to {a}?",
         "Measured from the closest points, which of these objects is nearest to {a}?",
         "Which one stands closest to {a}?",
         "Of the following, which has the smallest distance to {a}?",
+        "Which is nearest to {a}?",
     ),
     "object_size": (
         "What is the length of the longest side of {a}, in centimetres?",
         "How long is the longest dimension of {a} in centimetres?",
         "How large is {a} along its longest side, in centimetres?",
         "Give the longest dimension (length, width or height) of {a} in centimetres.",
+        "How long is {a}?",
+        "How big is {a}?",
     ),
     "object_height": (
         "How tall is {a} in centimetres?",
         "What is the height of {a}, in centimetres?",
         "Estimate the height of {a} in centimetres.",
         "From its lowest to its highest point, how many centimetres does {a} measure?",
+        "How tall is {a}?",
+        "How high is {a}?",
     ),
     "room_size": (
         "What is the size of this room in square metres?",
         "How large is the floor of this room, in square metres?",
         "Estimate the floor area of the room in square metres.",
         "How many square metres does this room have?",
+        "How big is this room?",
+        "How large is the room?",
     ),
     "direction_side": (
         "If I stand at {a} and face {b}, is {c} to my left or to my right?",
@@ -74,21 +91,27 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "Is {a} to the left or to the right of {b} {where}?",
         "Seen from the camera, is {a} left or right of {b} {where}?",
         "On which side of {b} does {a} appear {where}, left or right?",
+        "Is {a} left or right of {b}?",
     ),
     "depth_order": (
         "Which is closer to the camera {where}: {a} or {b}?",
         "Which of the two is nearer {where}, {a} or {b}?",
         "{where_cap}, is {a} or {b} closer to the camera?",
+        "Which is closer, {a} or {b}?",
+        "What is nearer, {a} or {b}?",
     ),
     "nearest": (
         "Which of these objects is closest to the camera {where}?",
         "Which one is nearest to the camera {where}?",
         "{where_cap}, which of these has the smallest distance to the camera?",
+        "Which of these is nearest?",
+        "Which is closest to the camera?",
     ),
     "farthest": (
         "Which of these objects is farthest from the camera {where}?",
         "Which one is the most distant {where}?",
         "{where_cap}, which of these has the largest distance to the camera?",
+        "Which of these is farthest away?",
     ),
     "on_top": (
         "Which of these is on {a}?",
@@ -99,6 +122,8 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "What do you see {where}?",
         "List the things {where} from left to right with their distances.",
         "What is {where}, and how far away is it?",
+        "What do you see?",
+        "What is there?",
     ),
     "appearance": (
         "In which frame can {a} be seen: frame 1, frame 2 or both?",
@@ -135,6 +160,8 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "How many metres in front of the camera is the surface at ({x}, {y}) {where}?",
         "Give the depth at ({x}, {y}) {where} in metres.",
         "How deep is the scene at ({x}, {y}) {where}, in metres?",
+        "How far away is the point at ({x}, {y})?",
+        "How deep is it at ({x}, {y})?",
     ),
     "region_depth": (
         "What is the typical depth inside the box from ({x0}, {y0}) to ({x1}, {y1}) {where}, in metres?",
@@ -145,15 +172,18 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "Which of these points {where} is closest to the camera?",
         "Which point is nearest {where}?",
         "{where_cap}, which of these points has the smallest depth?",
+        "Which of these points is closest?",
     ),
     "point_pair_order": (
         "Which point is closer to the camera {where}, ({x0}, {y0}) or ({x1}, {y1})?",
         "{where_cap}, is ({x0}, {y0}) or ({x1}, {y1}) nearer to the camera?",
+        "Which is closer, ({x0}, {y0}) or ({x1}, {y1})?",
     ),
     "point_distance": (
         "How far apart in space are the points at ({x0}, {y0}) and ({x1}, {y1}) {where}, in metres?",
         "What is the distance in metres between the surfaces at ({x0}, {y0}) and ({x1}, {y1}) {where}?",
         "Estimate the 3-D distance from ({x0}, {y0}) to ({x1}, {y1}) {where} in metres.",
+        "How far is it from ({x0}, {y0}) to ({x1}, {y1})?",
     ),
     "cross_distance": (
         "How far is the point at ({x0}, {y0}) in frame 1 from the point at ({x1}, {y1}) in frame 2, in metres?",
@@ -163,6 +193,7 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "How far did the camera move between frame 1 and frame 2, in metres?",
         "What is the distance between the camera positions of the two frames, in metres?",
         "By how many metres did the camera move from frame 1 to frame 2?",
+        "How far did the camera move?",
     ),
     "camera_turn": (
         "By how many degrees did the camera turn between frame 1 and frame 2?",
@@ -173,6 +204,7 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "Did the camera turn left or right from frame 1 to frame 2?",
         "From frame 1 to frame 2, did the view turn to the left or to the right?",
         "In which direction did the camera turn between the frames, left or right?",
+        "Did the camera turn left or right?",
     ),
     "shift_side": (
         "In which direction did the camera mainly move from frame 1 to frame 2: forward, backward, left or right?",
@@ -221,11 +253,13 @@ def phrase(rng: Random, key: str, **slots: object) -> str:
     >>> phrase(Random(0), "room_size").endswith("?") or True
     True
     """
-    text = rng.choice(PHRASES[key])
+    phrasings = PHRASES[key]
     if "where" in slots:
         place = str(slots["where"])
         slots["where_cap"] = place[:1].upper() + place[1:]
-    return text.format(**slots)
+        if "frame" in place:
+            phrasings = tuple(text for text in phrasings if "{where" in text)
+    return rng.choice(phrasings).format(**slots)
 
 
 def where(rng: Random, views: tuple[int, ...], shown: int | None = None) -> str:
