@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from uniugg_core.models.decoder import ViewOutput
 from uniugg_core.models.denoiser import Denoiser
 from uniugg_core.models.grounding import Found
 from uniugg_core.models.uniugg import Seen, UniUGG
-from uniugg_core.prompts import Prompt, question_prompt
+from uniugg_core.prompts import NameSlot, Piece, Prompt, question_prompt
 from uniugg_core.tokenizer import SpatialTokenizer
 
 from ..config import TrainConfig
@@ -36,7 +37,7 @@ from ..data.questions.types import Question
 from ..data.views import PairBatch
 from ..data.world.classes import CLASSES
 from ..losses.semantics import class_shares
-from ..mentions import mentioned, where_things_are
+from ..mentions import exhibited, mentioned, where_things_are
 from ..pictures import pair_sheet
 from ..showing import Talk, look
 from ..sources import open_source
@@ -117,7 +118,8 @@ class UnifiedStage(Stage):
         if not self.own.drill_share:
             return source
         seed = self.config.data.seed
-        return Mixture((Part(source, 1.0, ("pair", "question")), Part(Drills(split, seed), 1.0, ("drill",))), seed)
+        drills = Drills(split, seed, shown=self.model_config.language.grounded)
+        return Mixture((Part(source, 1.0, ("pair", "question")), Part(drills, 1.0, ("drill",))), seed)
 
     def kinds(self) -> dict[str, float]:
         """Shares of generation, of questions and of exercises; aligning is by answers alone."""
@@ -132,7 +134,7 @@ class UnifiedStage(Stage):
         if batch["kind"] == "pair":
             return self._generation(batch, generator)
         if batch["kind"] == "drill":
-            parts = self._drills(batch)
+            parts = self._drills(batch, generator)
             return {"loss": self.own.answer_weight * parts["drill"], **parts}
         parts = self._answers(batch, generator)
         loss = self.own.answer_weight * parts["answers"]
@@ -144,7 +146,7 @@ class UnifiedStage(Stage):
     def validate(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Pairs: noise loss, errors of imagined views. Words: loss, share of answers right to the last token."""
         if batch["kind"] == "drill":
-            return self._drills(batch)
+            return self._drills(batch, generator)
         if batch["kind"] == "pair":
             figures, truth = self._generation(batch, generator), PairBatch.from_dict(batch)
             return {"generation": figures["generation"], **point_errors(self._imagined(truth), truth)}
@@ -247,12 +249,33 @@ class UnifiedStage(Stage):
             parts["naming"] = self._naming(seen.features, classes_PHW)
         return parts
 
-    def _drills(self, batch: Batch) -> dict[str, Tensor]:
+    def _drills(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """As :meth:`_answers`, of exercises."""
         language = self.model.language
-        prompts = [self._prompt(question) for together in batch["questions"] for question in together]
-        loss, right = language(language.collate([prompts], [[]]))  # one row: no picture parts them
+        questions = [question for together in batch["questions"] for question in together]
+        prompts, shown = [self._prompt(question) for question in questions], None
+        if self.model_config.language.grounded:
+            prompts, shown = self._exhibited(questions, prompts, generator)
+        # one row: no picture parts them
+        loss, right = language(language.collate([prompts], [[]], None, None if shown is None else [shown]))
         return {"drill": loss, "drill_right": right}
+
+    def _exhibited(
+        self, questions: Sequence[Question], prompts: Sequence[Prompt], generator: torch.Generator
+    ) -> tuple[list[Prompt], list[dict[Piece, Tensor]]]:
+        """The prompts of exercises with what is shown behind names, and that: places, but features of nothing."""
+        vae, language = self.model.vae, self.model.language
+        (slotted,), names, spots = exhibited(
+            self.tokenizer, questions, prompts, self.model_config.language.marks, generator
+        )
+        shown: list[dict[Piece, Tensor]] = [{} for _ in prompts]
+        if names:
+            noise_MD = torch.randn(len(names), vae.feature_mean.numel(), generator=generator)
+            features_M1D = vae.destandardise(noise_MD.to(self.model.device))[:, None]
+            rows = language.embed_names(replace(spots, features=features_M1D))
+            for name, row in zip(names, rows):
+                shown[name.prompt][NameSlot(0, name.number)] = row[0]
+        return slotted, shown
 
     def _naming(self, features_PND: Tensor, classes_PHW: Tensor) -> Tensor:
         """How badly picture tokens tell by their likeness to words of what class their pixels are."""

@@ -18,7 +18,8 @@ import torch
 from uniugg_core.errors import ErrorCode, UniuggError
 
 from ..world.classes import CLASSES, STRUCTURE
-from ..world.palette import COLOURS
+from .exhibits import exhibit
+from .exhibits import names_of as _names
 from .motions import Motion
 from .sight import plural, spoken_name
 from .types import LETTERS, Question, because, choice, length, lettered, metres, numeric, places
@@ -29,6 +30,7 @@ __all__ = ["Drills", "drill"]
 _THINGS = tuple(name for name in CLASSES if name not in STRUCTURE)
 _TOGETHER = 8  # exercises a sample
 _BEHIND = 0.75  # share of exercises that tell things behind their names
+_SHOWN = 0.5  # share of exercises that show them there, see .exhibits
 _NO_PICTURE = ()
 
 
@@ -38,10 +40,11 @@ class Drills:
     Args:
         split: another split, other exercises.
         seed: another seed, too.
+        shown: whether things are shown as well, for models whose words look.
     """
 
-    def __init__(self, split: str = "train", seed: int = 0) -> None:
-        self.split, self.seed = split, seed
+    def __init__(self, split: str = "train", seed: int = 0, *, shown: bool = False) -> None:
+        self.split, self.seed, self.shown = split, seed, shown
 
     def batch(self, kind: str, indices: Sequence[int]) -> dict[str, Any]:
         """ "questions": for each sample a tuple of exercises; "index".
@@ -54,19 +57,16 @@ class Drills:
         made = []
         for index in indices:
             rng = Random(f"drills/{self.split}/{self.seed}/{index}")
-            made.append(tuple(drill(rng) for _ in range(_TOGETHER)))
+            made.append(tuple(self._one(rng) for _ in range(_TOGETHER)))
         return {"questions": tuple(made), "index": torch.tensor(list(indices))}
+
+    def _one(self, rng: Random) -> Question:
+        return exhibit(rng) if self.shown and rng.random() < _SHOWN else drill(rng)
 
 
 def drill(rng: Random) -> Question:
-    """One exercise."""
+    """One exercise in words alone."""
     return rng.choice(_MAKERS)(rng)
-
-
-def _names(rng: Random, count: int) -> list[str]:
-    """Different things as a question names them."""
-    colours = sorted(COLOURS)
-    return [spoken_name(name, rng.choice(colours) if rng.random() < 0.3 else "") for name in rng.sample(_THINGS, count)]
 
 
 def _place(rng: Random) -> str:

@@ -1,0 +1,115 @@
+"""Exercises whose things are shown: what they ask for follows from where the things are."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from random import Random
+
+import pytest
+import torch
+
+from training.data.questions.drills import Drills
+from training.data.questions.exhibits import exhibit
+from training.mentions import exhibited
+from uniugg_core.pointmaps import quarters
+from uniugg_core.prompts import NameSlot, question_prompt
+from uniugg_core.tokenizer import SpatialTokenizer
+
+TOKENIZER = SpatialTokenizer.shipped()
+EXERCISES = [exhibit(Random(seed)) for seed in range(800)]
+BY_FAMILY = defaultdict(list)
+for exercise in EXERCISES:
+    BY_FAMILY[exercise.family].append(exercise)
+
+
+def spots(exercise) -> dict[str, tuple[float, float, float]]:
+    """Where what each name means is."""
+    return {exercise.text[start:end]: exercise.shown[which] for start, end, (which,) in exercise.mentions}
+
+
+def close(exercise, value):
+    assert exercise.value == pytest.approx(value, abs=0.051 if value >= 0.995 else 0.0051)
+
+
+def test_they_are_of_all_kinds_and_no_answer_is_a_safe_guess():
+    assert set(BY_FAMILY) == {
+        *("camera_distance", "object_distance", "depth_order", "relative_distance", "image_side", "relative_direction")
+    }
+    assert all(len(found) > 50 for found in BY_FAMILY.values())
+    for family in ("depth_order", "relative_distance", "image_side", "relative_direction"):
+        answers = Counter((len(e.options), e.correct) for e in BY_FAMILY[family])
+        for (options, _), count in answers.items():
+            assert count < 1.6 / options * sum(n for (size, _), n in answers.items() if size == options)
+
+
+def test_every_name_is_shown_where_it_stands():
+    for exercise in EXERCISES:
+        assert exercise.views == () and exercise.mentions
+        names = [exercise.text[start:end] for start, end, _ in exercise.mentions]
+        assert all(name.startswith("the ") for name in names)
+        options = exercise.options if exercise.family in ("depth_order", "relative_distance") else ()
+        assert set(options) <= set(names)
+        assert all(z > 0 for _, _, z in exercise.shown)
+
+
+def test_distances():
+    for exercise in BY_FAMILY["camera_distance"]:
+        close(exercise, math.hypot(*next(iter(spots(exercise).values()))))
+    for exercise in BY_FAMILY["object_distance"]:
+        close(exercise, math.dist(*spots(exercise).values()))
+
+
+@pytest.mark.parametrize("family", ["depth_order", "relative_distance"])
+def test_the_nearest_and_the_farthest(family):
+    for exercise in BY_FAMILY[family]:
+        where = spots(exercise)
+        anchor = next(where[name] for name in where if name not in exercise.options) if family[0] == "r" else (0, 0, 0)
+        lengths = [math.dist(anchor, where[name]) for name in exercise.options]
+        far = any(word in exercise.text for word in ("farthest", "distant", "largest"))
+        assert exercise.correct == lengths.index(max(lengths) if far else min(lengths))
+        assert all(f"{length:.1f} m" in exercise.reason for length in lengths if length >= 1)
+
+
+def test_sides():
+    for exercise in BY_FAMILY["image_side"]:
+        where = spots(exercise)
+        first, second = (part.rpartition(" ") for part in exercise.reason.split(", "))
+        slopes = [where[name][0] / where[name][2] for name, _, _ in (first, second)]
+        assert exercise.answer == ("left" if slopes[0] < slopes[1] else "right")
+        assert (int(first[2]) < int(second[2])) == (slopes[0] < slopes[1])
+
+
+def test_directions():
+    for exercise in BY_FAMILY["relative_direction"]:
+        (ax, _, ay), (bx, _, by), (cx, _, cy) = spots(exercise).values()
+        # x to the right, z ahead: counter-clockwise from above is left
+        cross = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+        assert exercise.answer == ("left" if cross > 0 else "right")
+
+
+def test_things_are_shown_behind_their_names():
+    questions = EXERCISES[:40]
+    prompts = [question_prompt(TOKENIZER, question.text, with_marks=True, images=0) for question in questions]
+    (slotted,), names, seen = exhibited(TOKENIZER, questions, prompts, True, torch.Generator().manual_seed(0))
+    assert len(names) == sum(len(question.mentions) for question in questions)
+    for number, (question, prompt) in enumerate(zip(questions, slotted)):
+        said, shown = "", []
+        for piece in prompt.pieces:
+            if isinstance(piece, NameSlot):
+                shown.append((len(said), piece.number))
+            else:
+                said += TOKENIZER.decode(piece)
+        begin = said.index(question.text)
+        assert [at - begin for at, _ in shown] == [end for _, end, _ in question.mentions]
+        rows = [row for row, name in enumerate(names) if name.prompt == number]
+        for row, (_, _, (which,)) in zip(rows, question.mentions):
+            middle = quarters(seen.own[row, 0]).mean(0)
+            torch.testing.assert_close(middle, torch.tensor(question.shown[which]), atol=1e-3, rtol=1e-3)
+
+
+def test_models_whose_words_do_not_look_are_shown_nothing():
+    plain, shown = (Drills("train", 0, shown=flag).batch("drill", range(8))["questions"] for flag in (False, True))
+    assert not any(question.shown for together in plain for question in together)
+    share = [bool(question.shown) for together in shown for question in together]
+    assert 0.3 < sum(share) / len(share) < 0.7

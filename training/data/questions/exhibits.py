@@ -1,0 +1,126 @@
+"""Exercises about things that are shown without pictures: a name, and behind it where that is.
+
+A model whose words look for what they name is shown what they found behind them. To read it there, and to reckon with
+it, is learnt sooner where nothing was found wrongly and every place is exact.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from random import Random
+
+from ..world.classes import CLASSES, STRUCTURE
+from ..world.palette import COLOURS
+from .scene import APART, RATIO, SURE
+from .sight import spoken_name
+from .types import LETTERS, Question, because, choice, lettered, metres, places
+from .wording import phrase
+
+__all__ = ["exhibit", "names_of"]
+
+_THINGS = tuple(name for name in CLASSES if name not in STRUCTURE)
+_NO_PICTURE = ()
+
+Spot = tuple[float, float, float]
+
+
+def exhibit(rng: Random) -> Question:
+    """One exercise; `shown` are places in the optical frame of a camera, metres."""
+    maker = rng.choice(_MAKERS)
+    while True:
+        half = math.tan(math.radians(rng.uniform(45.0, 80.0)) / 2)
+        names = names_of(rng, 5)
+        spots = [_spot(rng, half) for _ in names]
+        question = maker(rng, names, spots, half)
+        if question is not None:
+            return _with_mentions(question, names, spots)
+
+
+def names_of(rng: Random, count: int) -> list[str]:
+    """Different things as a question names them."""
+    colours = sorted(COLOURS)
+    return [spoken_name(name, rng.choice(colours) if rng.random() < 0.3 else "") for name in rng.sample(_THINGS, count)]
+
+
+def _spot(rng: Random, half: float) -> Spot:
+    ahead = math.exp(rng.uniform(math.log(0.5), math.log(6.0)))
+    return rng.uniform(-half, half) * ahead, rng.uniform(-half, half) * ahead, ahead
+
+
+def _with_mentions(question: Question, names: Sequence[str], spots: Sequence[Spot]) -> Question:
+    """The question with where its names stand, numbered as their spots."""
+    found = sorted(
+        (match.start(), match.end(), (number,))
+        for number, name in enumerate(names)
+        for match in re.finditer(rf"{re.escape(name)}(?![a-z])", question.text)
+    )
+    return replace(question, mentions=tuple(found), shown=tuple(spots))
+
+
+def _far_enough(lengths: Sequence[float], least: float) -> bool:
+    ranked = sorted(lengths)
+    return ranked[1] - ranked[0] >= least and ranked[1] >= RATIO * ranked[0]
+
+
+def _camera_distance(rng: Random, names: list[str], spots: list[Spot], half: float) -> Question | None:
+    text = phrase(rng, "camera_distance", a=names[0])
+    return metres("camera_distance", text, math.hypot(*spots[0]), _NO_PICTURE)
+
+
+def _object_distance(rng: Random, names: list[str], spots: list[Spot], half: float) -> Question | None:
+    distance = math.dist(spots[0], spots[1])
+    text = phrase(rng, "object_distance", a=names[0], b=names[1])
+    return metres("object_distance", text, distance, _NO_PICTURE) if distance >= APART else None
+
+
+def _depth_order(rng: Random, names: list[str], spots: list[Spot], half: float) -> Question | None:
+    count = rng.choice((2, 2, 3, 4))
+    asked, lengths = tuple(names[:count]), [math.hypot(*spot) for spot in spots[:count]]
+    far = count > 2 and rng.random() < 0.5
+    if not _far_enough(sorted(lengths)[-2:] if far else lengths, 0.15):
+        return None
+    correct = lengths.index(max(lengths) if far else min(lengths))
+    if count == 2:
+        text = phrase(rng, "depth_order", a=names[0], b=names[1], where="in the image")
+        return choice("depth_order", text, asked, correct, _NO_PICTURE, reason=because(asked, lengths))
+    text = phrase(rng, "farthest" if far else "nearest", where="in the image")
+    return lettered("depth_order", text, asked, correct, _NO_PICTURE, reason=because(LETTERS, lengths))
+
+
+def _relative_distance(rng: Random, names: list[str], spots: list[Spot], half: float) -> Question | None:
+    others = tuple(names[1 : rng.choice((4, 5))])
+    gaps = [math.dist(spots[0], spot) for spot in spots[1 : len(others) + 1]]
+    if not _far_enough(gaps, APART):
+        return None
+    text, reason = phrase(rng, "relative_distance", a=names[0]), because(LETTERS, gaps)
+    return lettered("relative_distance", text, others, gaps.index(min(gaps)), _NO_PICTURE, reason=reason)
+
+
+def _image_side(rng: Random, names: list[str], spots: list[Spot], half: float) -> Question | None:
+    across = [round(50 + 50 * x / (z * half)) for x, _, z in spots[:2]]
+    if abs(across[0] - across[1]) < 12:
+        return None
+    text = phrase(rng, "image_side", a=names[0], b=names[1], where="in the image")
+    reason = ", ".join(f"{name} {x}" for name, x in zip(names, across))
+    options = ("left", "right")
+    return choice("image_side", text, options, int(across[0] > across[1]), _NO_PICTURE, reason=reason)
+
+
+def _direction(rng: Random, names: list[str], spots: list[Spot], half: float) -> Question | None:
+    floor = [(x, z) for x, _, z in spots[:3]]
+    (ax, ay), (bx, by), (cx, cy) = floor
+    angle = math.remainder(math.atan2(cy - ay, cx - ax) - math.atan2(by - ay, bx - ax), 2 * math.pi)
+    if not SURE < abs(angle) < math.pi - SURE or math.dist(*floor[:2]) < 0.8 or math.dist(floor[0], floor[2]) < 0.6:
+        return None
+    text = phrase(rng, "direction_side", **dict(zip("abc", names)))
+    options, reason = ("left", "right"), places(names, floor)
+    return choice("relative_direction", text, options, int(angle < 0), _NO_PICTURE, reason=reason)
+
+
+_MAKERS: tuple[Callable[[Random, list[str], list[Spot], float], Question | None], ...] = (
+    *(_camera_distance, _object_distance, _depth_order, _depth_order, _relative_distance, _relative_distance),
+    *(_image_side, _direction),
+)
