@@ -77,7 +77,7 @@ def exhibited(
         as :func:`~uniugg_core.models.grounding.named` of one talk, and what was found; without features.
     """
     starts: list[dict[Piece, int]] = []
-    spots: dict[tuple[int, int], tuple[float, float, float]] = {}
+    spots: dict[tuple[int, int], tuple[float, ...]] = {}
     length = 0
     for number, (question, prompt) in enumerate(zip(questions, prompts)):
         starts.append({})
@@ -91,9 +91,12 @@ def exhibited(
     nothing[:, [word for _, word in spots]] = False
     likely = torch.stack([~nothing, nothing], dim=-1).float().log()
     slotted, names = named([prompts], Found(likely, [starts]), torch.ones(1, 1, dtype=torch.bool))
-    middle_M3 = torch.tensor([spots[name.prompt, name.word] for name in names]).reshape(-1, 3)
+    spots_M5 = torch.tensor([spots[name.prompt, name.word] for name in names]).reshape(-1, 5)
+    middle_M3, picture_M12 = spots_M5[:, :3], spots_M5[:, None, 3:]
     side_M1 = _SIDE * middle_M3[:, 2:] * torch.rand(len(names), 1, generator=generator)
     around_M4 = [middle_M3 + F.pad(side_M1 * middle_M3.new_tensor(corner), (0, 1)) for corner in _CORNERS]
     place_M1P = compressed(torch.stack(around_M4, dim=1))[:, None]
     extent_M13 = 0.03 + 0.2 * torch.rand(len(names), 1, 3, generator=generator)
-    return slotted, names, Names(torch.ones(len(names), 1), torch.empty(0), place_M1P, place_M1P, extent_M13)
+    outline_M14 = torch.cat([picture_M12, 0.02 + 0.1 * torch.rand(len(names), 1, 2, generator=generator)], dim=-1)
+    share_M1, none = torch.ones(len(names), 1), torch.empty(0)
+    return slotted, names, Names(share_M1, none, place_M1P, place_M1P, extent_M13, outline_M14)

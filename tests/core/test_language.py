@@ -19,6 +19,7 @@ from uniugg_core.prompts import MarkSlot, NameSlot, question_prompt
 from uniugg_core.tokenizer import SpatialTokenizer
 
 TOKENIZER = SpatialTokenizer.shipped()
+GRID = (SMALL.grid, SMALL.grid)
 
 
 def language(**changes) -> Language:
@@ -333,7 +334,7 @@ class TestPlaces:
             language__grounded=True,
         )
         quarters = torch.zeros(1, 1, TOKENS, 4, 3)
-        scenery = Scenery(features()[None], quarters, quarters, torch.ones(1, 1) > 0)
+        scenery = Scenery(features()[None], quarters, quarters, torch.ones(1, 1) > 0, GRID)
         refused(ErrorCode.REQUEST_INVALID, language(points=True).ground, [[question_prompt(TOKENIZER, "x")]], scenery)
 
 
@@ -374,6 +375,7 @@ class TestGrounding:
             torch.randn(*shape, SMALL.encoder.width, generator=draw),
             *(torch.rand(2, *shape, 4, 3, generator=draw) + torch.tensor([0.0, 0.0, 1.0])),
             torch.ones(talks, pictures, dtype=torch.bool),
+            GRID,
         )
 
     def model(self, nothing: float = -30.0) -> Language:
@@ -427,6 +429,9 @@ class TestGrounding:
         torch.testing.assert_close(seen.share, torch.tensor([[0.0, 1.0]]))
         torch.testing.assert_close(seen.features[0, 1], scenery.features[0, 1, 3])
         torch.testing.assert_close(seen.placed[0, 1], compressed(scenery.placed[0, 1, 3]))
+        column, row = 3 % GRID[1], 3 // GRID[1]
+        middle = torch.tensor([(column + 0.5) / GRID[1], (row + 0.5) / GRID[0]])
+        torch.testing.assert_close(seen.outline[0, 1], torch.cat([middle, torch.full((2,), 1e-3)]))
         # and is shown as a mark of that place would be
         expected = model.embed_marks(seen.features[:, 1], compressed(scenery.own[:, 1, 3]), seen.placed[:, 1])
         shown = model.embed_names(seen)
@@ -444,7 +449,7 @@ class TestGrounding:
 
     def test_a_picture_that_is_not_there_is_not_looked_at(self):
         model, two = self.model(), self.scenery()
-        one = Scenery(*(part[:, :1] for part in (two.features, two.own, two.placed, two.there)))
+        one = Scenery(*(part[:, :1] for part in (two.features, two.own, two.placed, two.there)), two.grid)
         gone = dataclasses.replace(two, there=torch.tensor([[True, False]]))
         (less,), (said,) = self.look(model, ["Is it the chair?"], gone)
         (same,), (alone,) = self.look(model, ["Is it the chair?"], one)

@@ -25,7 +25,7 @@ for exercise in EXERCISES:
 
 def spots(exercise) -> dict[str, tuple[float, float, float]]:
     """Where what each name means is."""
-    return {exercise.text[start:end]: exercise.shown[which] for start, end, (which,) in exercise.mentions}
+    return {exercise.text[start:end]: exercise.shown[which][:3] for start, end, (which,) in exercise.mentions}
 
 
 def close(exercise, value):
@@ -50,7 +50,7 @@ def test_every_name_is_shown_where_it_stands():
         assert all(name.startswith("the ") for name in names)
         options = exercise.options if exercise.family in ("depth_order", "relative_distance") else ()
         assert set(options) <= set(names)
-        assert all(z > 0 for _, _, z in exercise.shown)
+        assert all(z > 0 and 0 <= u <= 1 and 0 <= v <= 1 for _, _, z, u, v in exercise.shown)
 
 
 def test_distances():
@@ -78,6 +78,8 @@ def test_sides():
         slopes = [where[name][0] / where[name][2] for name, _, _ in (first, second)]
         assert exercise.answer == ("left" if slopes[0] < slopes[1] else "right")
         assert (int(first[2]) < int(second[2])) == (slopes[0] < slopes[1])
+        pictured = {exercise.text[start:end]: exercise.shown[which][3] for start, end, (which,) in exercise.mentions}
+        assert all(abs(int(x) - 100 * pictured[name]) <= 0.51 for name, _, x in (first, second))
 
 
 def test_directions():
@@ -105,11 +107,12 @@ def test_things_are_shown_behind_their_names():
         rows = [row for row, name in enumerate(names) if name.prompt == number]
         for row, (_, _, (which,)) in zip(rows, question.mentions):
             middle = quarters(seen.own[row, 0]).mean(0)
-            torch.testing.assert_close(middle, torch.tensor(question.shown[which]), atol=1e-3, rtol=1e-3)
+            torch.testing.assert_close(seen.outline[row, 0, :2], torch.tensor(question.shown[which][3:]))
+            torch.testing.assert_close(middle, torch.tensor(question.shown[which][:3]), atol=1e-3, rtol=1e-3)
 
 
 def test_models_whose_words_do_not_look_are_shown_nothing():
     plain, shown = (Drills("train", 0, shown=flag).batch("drill", range(8))["questions"] for flag in (False, True))
     assert not any(question.shown for together in plain for question in together)
     share = [bool(question.shown) for together in shown for question in together]
-    assert 0.3 < sum(share) / len(share) < 0.7
+    assert 0.6 < sum(share) / len(share) < 0.9

@@ -49,6 +49,7 @@ from .vision import to_unit
 __all__ = ["UnifiedStage", "imagine_features"]
 
 FROZEN = ("encoder", "spatial", "vae")
+_FAINT = 0.3  # standard deviations of the features that things without a picture have
 _TEMPERATURE = 0.07  # of likenesses between picture tokens and words
 _SAMPLER = "dpm++"  # few steps suffice for validation
 
@@ -270,7 +271,7 @@ class UnifiedStage(Stage):
         )
         shown: list[dict[Piece, Tensor]] = [{} for _ in prompts]
         if names:
-            noise_MD = torch.randn(len(names), vae.feature_mean.numel(), generator=generator)
+            noise_MD = _FAINT * torch.randn(len(names), vae.feature_mean.numel(), generator=generator)
             features_M1D = vae.destandardise(noise_MD.to(self.model.device))[:, None]
             rows = language.embed_names(replace(spots, features=features_M1D))
             for name, row in zip(names, rows):

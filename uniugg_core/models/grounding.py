@@ -27,6 +27,7 @@ __all__ = ["Found", "Grounding", "Named", "Names", "Scenery", "named", "seen_by"
 
 _LIKENESS = 128  # C
 _SPAN = 4  # tokens that a word is understood with: "the ceiling light"
+_WAVES = (math.pi, 2 * math.pi, 4 * math.pi, 8 * math.pi)  # a picture's side is told in
 _SURE = 0.5  # weight on a picture's tokens from which on a word has found something
 
 
@@ -39,12 +40,14 @@ class Scenery:
         own: (R, P, N, 4, 3), points of the patches' quarters in metres, in the frame of the picture's own camera.
         placed: the same in the frame of the talk's first picture.
         there: (R, P) bool, False where a talk has fewer pictures.
+        grid: (h, w) of the N tokens.
     """
 
     features: Tensor
     own: Tensor
     placed: Tensor
     there: Tensor
+    grid: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ class Names:
         features: (M, P, D), of the tokens that were looked at, mixed.
         own, placed: (M, P, 12), where they are, as :func:`~uniugg_core.pointmaps.patch_points`.
         extent: (M, P, 3), how far they spread, metres.
+        outline: (M, P, 4), where in the picture: middle x and y, and how far they spread there; shares of its sides.
     """
 
     share: Tensor
@@ -86,6 +90,7 @@ class Names:
     own: Tensor
     placed: Tensor
     extent: Tensor
+    outline: Tensor
 
 
 class Grounding(nn.Module):
@@ -102,8 +107,8 @@ class Grounding(nn.Module):
         self.query = nn.Linear(_LIKENESS, _LIKENESS)
         self.key = nn.Sequential(nn.LayerNorm(feature_width), nn.Linear(feature_width, _LIKENESS))
         self.nothing = nn.Linear(_LIKENESS, 1)
-        self.size = nn.Linear(6, width, bias=False)
-        nn.init.zeros_(self.size.weight)
+        self.looks = nn.Linear(8 + 4 * len(_WAVES), width, bias=False)
+        nn.init.zeros_(self.looks.weight)
         nn.init.constant_(self.nothing.bias, 6.0)  # most words name nothing, and a picture has many tokens
 
     def of_prompts(
@@ -132,9 +137,12 @@ class Grounding(nn.Module):
         nothing_RLP1 = self.nothing(query_RLC)[:, :, None].expand(-1, -1, score_RLPN.shape[2], -1)
         return torch.cat([score_RLPN, nothing_RLP1], dim=-1).float().log_softmax(dim=-1)
 
-    def spread(self, extent: Tensor) -> Tensor:
-        """(..., W) of how far things spread (..., 3), metres."""
-        return self.size(torch.cat([extent, extent.log()], dim=-1).to(self.size.weight.dtype))
+    def shape(self, names: Names) -> Tensor:
+        """How large what names found is, and where in the picture: (M, P, W)."""
+        middle, spread = names.outline.split(2, dim=-1)
+        phase = (middle[..., None] * middle.new_tensor(_WAVES)).flatten(-2)
+        told = torch.cat([names.extent, names.extent.log(), spread, phase.sin(), phase.cos()], dim=-1)
+        return self.looks(told.to(self.looks.weight.dtype))
 
 
 def named(prompts: Sequence[Sequence[Prompt]], found: Found, there: Tensor) -> tuple[list[list[Prompt]], list[Named]]:
@@ -187,8 +195,9 @@ def seen_by(names: Sequence[Named], found: Found, scenery: Scenery, poses: Tenso
     features_MPD = (mixed_MPN[:, :, None].to(features_MPND.dtype) @ features_MPND).squeeze(2)
     own_MPQ3, _ = _place(mixed_MPN, scenery.own[talks])
     placed_MPQ3, extent_MP3 = _place(mixed_MPN, scenery.placed[talks])
+    outline_MP4 = _outline(mixed_MPN, scenery.grid)
     moved_MPQ3 = transform_points(poses.to(placed_MPQ3), placed_MPQ3.flatten(1, 2)).view_as(placed_MPQ3)
-    return Names(share_MP, features_MPD, compressed(own_MPQ3), compressed(moved_MPQ3), extent_MP3)
+    return Names(share_MP, features_MPD, compressed(own_MPQ3), compressed(moved_MPQ3), extent_MP3, outline_MP4)
 
 
 def _spread(
@@ -209,6 +218,15 @@ def _spread(
         rows.append(torch.cat(parts) if parts else gap)
         starts.append(begins)
     return nn.utils.rnn.pad_sequence(rows, batch_first=True), starts
+
+
+@full_precision
+def _outline(mixed_MPN: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Mean and spread (M, P, 4) of where in the picture is looked at."""
+    (rows, columns), number = grid, torch.arange(mixed_MPN.shape[-1], device=mixed_MPN.device)
+    spots_N2 = torch.stack([(number % columns + 0.5) / columns, (number // columns + 0.5) / rows], dim=-1)
+    mean_MP2, square_MP2 = mixed_MPN @ spots_N2, mixed_MPN @ spots_N2.square()
+    return torch.cat([mean_MP2, (square_MP2 - mean_MP2.square()).clamp_min(1e-6).sqrt()], dim=-1)
 
 
 @full_precision

@@ -176,7 +176,7 @@ class Language(nn.Module):
 
     def embed_names(self, names: Names) -> Tensor:
         """What names found in each picture, (M, P, W), as :meth:`embed_marks`; next to nothing where they are not."""
-        shown = self.embed_features(names.features, names.own, names.placed) + self.grounding.spread(names.extent)
+        shown = self.embed_features(names.features, names.own, names.placed) + self.grounding.shape(names)
         return names.share[..., None].to(shown.dtype) * shown + self.mark
 
     def ground(self, prompts: Sequence[Sequence[Prompt]], scenery: Scenery) -> Found:

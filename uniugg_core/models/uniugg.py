@@ -276,7 +276,7 @@ class UniUGG(nn.Module):
         there = torch.tensor([[n < len(own) for n in range(most)] for own in pictures], device=device)
         own = quarters(patch_points(seen.view.points, self._patch))
         placed = own if seen.placed is None else quarters(patch_points(seen.placed, self._patch))
-        return Scenery(seen.features[index], own[index], placed[index], there)
+        return Scenery(seen.features[index], own[index], placed[index], there, seen.grid)
 
     def _marks(
         self, seen: Seen, slots: Sequence[MarkSlot], pictures: Sequence[int], poses: Sequence[Tensor | None]

@@ -30,7 +30,7 @@ __all__ = ["Drills", "drill"]
 _THINGS = tuple(name for name in CLASSES if name not in STRUCTURE)
 _TOGETHER = 8  # exercises a sample
 _BEHIND = 0.75  # share of exercises that tell things behind their names
-_SHOWN = 0.5  # share of exercises that show them there, see .exhibits
+_SHOWN = 0.75  # share of exercises that show them there, see .exhibits
 _NO_PICTURE = ()
 
 

@@ -28,7 +28,7 @@ Spot = tuple[float, float, float]
 
 
 def exhibit(rng: Random) -> Question:
-    """One exercise; `shown` are places in the optical frame of a camera, metres."""
+    """One exercise; `shown` are places in the optical frame of a camera."""
     maker = rng.choice(_MAKERS)
     while True:
         half = math.tan(math.radians(rng.uniform(45.0, 80.0)) / 2)
@@ -36,7 +36,8 @@ def exhibit(rng: Random) -> Question:
         spots = [_spot(rng, half) for _ in names]
         question = maker(rng, names, spots, half)
         if question is not None:
-            return _with_mentions(question, names, spots)
+            seen = [(x, y, z, 0.5 + 0.5 * x / (z * half), 0.5 + 0.5 * y / (z * half)) for x, y, z in spots]
+            return _with_mentions(question, names, seen)
 
 
 def names_of(rng: Random, count: int) -> list[str]:
@@ -50,7 +51,7 @@ def _spot(rng: Random, half: float) -> Spot:
     return rng.uniform(-half, half) * ahead, rng.uniform(-half, half) * ahead, ahead
 
 
-def _with_mentions(question: Question, names: Sequence[str], spots: Sequence[Spot]) -> Question:
+def _with_mentions(question: Question, names: Sequence[str], spots: Sequence[tuple[float, ...]]) -> Question:
     """The question with where its names stand, numbered as their spots."""
     found = sorted(
         (match.start(), match.end(), (number,))

@@ -33,7 +33,10 @@ class Question:
     objects: tuple[int, ...] = ()  # evidence: object ids of the scene graph
     points: tuple[tuple[int, int, int], ...] = ()  # evidence: (view, x, y) of marked points
     mentions: tuple[tuple[int, int, tuple[int, ...]], ...] = ()  # names in `text`: where they begin and end, object ids
-    shown: tuple[tuple[float, float, float], ...] = ()  # without pictures: where what `mentions` names is, metres
+    shown: tuple[
+        tuple[float, ...], ...
+    ] = ()  # without pictures: where what `mentions` names is; x, y, z in metres, and
+    # in the picture that there might be x and y, 0 to 1
     target_from_reference: Matrix | None = None  # commanded pose that the question is about, (4, 4)
 
     @property
