@@ -61,6 +61,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--train-seeds", type=int, default=1, metavar="N", help="trainings of stage 3 (%(default)s)")
     group.add_argument("--seeds", default="0,1,2", metavar="A,B", help="of the test rooms (default: %(default)s)")
     group.add_argument("--scenes", type=int, default=128, metavar="N", help="test rooms a seed (%(default)s)")
+    group.add_argument("--questions", type=int, default=8, metavar="N", help="questions a room; 0: none (%(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -130,7 +131,7 @@ def _ablations(args: argparse.Namespace) -> int:
         only=tuple(args.only.split(",")) if args.only else tuple(VARIANTS),
         train_seeds=args.train_seeds,
         seeds=seeds,
-        evaluation={"scenes": args.scenes},
+        evaluation={"scenes": args.scenes, "questions": args.questions},
     )
     log = None if args.quiet else sys.stderr
     stopped = run_ablations(plan, log, say=_sayer(args))

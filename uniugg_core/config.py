@@ -160,7 +160,7 @@ class GenerationConfig:
     steps: int = 50
     guidance: float = 1.0
     max_new_tokens: int = 64
-    number_draws: int = 0  # an answer that begins with a digit is the median of this many drawn ones; 0: the likeliest
+    number_draws: int = 0  # each number in an answer is the median of this many drawn ones; 0: the likeliest
     max_question_tokens: int = 1024  # a longer question is refused
     max_images: int = 32  # pictures of one question
     keep_observed: bool = False  # an imagined view shows the reference's own points where it sees them, and what it

@@ -83,7 +83,7 @@ class Answerer:
                 likeliest = self._continue([rows[number] for number in part])
                 for number, ids in zip(part, likeliest):
                     if self.draws and ids:
-                        ids = self._number(rows[number], ids)
+                        ids = self._drawn(rows[number], ids)
                     stream = TextStream(self.tokenizer)
                     said[number] = "".join(stream.push(token) for token in ids)
         return said
@@ -128,9 +128,9 @@ class Answerer:
             for number, ((prompt,), (part,), own) in enumerate(zip(told.prompts, told.parts, numbers))
         ]
 
-    def _number(self, row: Tensor, likeliest: list[int]) -> list[int]:
-        """What is said instead of the likeliest tokens where those begin a number."""
-        if likeliest[0] not in self.model.language.numbers:
+    def _drawn(self, row: Tensor, likeliest: list[int]) -> list[int]:
+        """What is said instead of the likeliest tokens where those have numbers."""
+        if not any(token in self.model.language.numbers for token in likeliest):
             return likeliest
         said = self.model.language.generate(row, self.limit, number_draws=self.draws)
         return [token for token, _ in said if token not in self.tokenizer.stop_ids]

@@ -29,7 +29,7 @@ from ..errors import ErrorCode, UniuggError
 from ..prompts import ImageSlot, MarkSlot, NameSlot, Piece, Prompt, QuerySlot, condition_prefix, shared_pieces
 from ..tokenizer import SpatialTokenizer
 from .grounding import Found, Grounding, Names, Scenery
-from .numbers import NumberTokens, median_answer
+from .numbers import NumberTokens, median_number
 from .places import PlaceProjector
 from .qwen import as_computed, build_qwen
 
@@ -430,8 +430,8 @@ class Language(nn.Module):
     ) -> Iterator[tuple[int, float]]:
         """Continues one sequence token by token.
 
-        With `number_draws`, an answer that would begin with a digit is drawn so often, and the one of median value is
-        said, see :mod:`.numbers`.
+        With `number_draws`, every number that would be said is drawn so often, and the one of median value is said, see
+        :mod:`.numbers`.
 
         Args:
             embeddings: (T, W), from :meth:`assemble`.
@@ -447,20 +447,24 @@ class Language(nn.Module):
         if self._forbidden is None:
             raise UniuggError(ErrorCode.CHECKPOINT_MISSING, "the language model has no tokenizer; call bind() first")
         forbidden = self._forbidden.to(embeddings.device)
-        cache, step, said = None, embeddings[None], 0
+        numbers = torch.tensor(self.numbers.ids, dtype=torch.long, device=embeddings.device)
+        cache, step, said, drawn = None, embeddings[None], 0, False
         while said < max_new_tokens:
             output = self.qwen.model(inputs_embeds=step, past_key_values=cache, use_cache=True)
             cache = output.past_key_values
             logits = self.qwen.lm_head(output.last_hidden_state[0, -1]).float().masked_fill(forbidden, -torch.inf)
             logprobs = torch.log_softmax(logits, dim=-1)
+            if drawn:  # the number is over
+                logits = logits.index_fill(0, numbers, -torch.inf)
             if temperature > 0.0:
                 weights = torch.softmax(logits / temperature, dim=-1).cpu()
                 token = int(torch.multinomial(weights, 1, generator=generator))
             else:
-                token = int(logprobs.argmax())
-            answer = [(token, float(logprobs[token]))]
-            if said == 0 and number_draws and temperature == 0.0 and token in self.numbers:
-                answer = self._median_number(cache, logprobs, number_draws, max_new_tokens)
+                token = int(logits.argmax())
+            answer, drawn = [(token, float(logprobs[token]))], False
+            if number_draws and temperature == 0.0 and token in self.numbers:
+                number = self._median_number(cache, logprobs, number_draws, max_new_tokens - said)
+                answer, drawn = number or answer, bool(number)
             yield from answer
             if answer[-1][0] in self._stops:
                 return
@@ -468,7 +472,7 @@ class Language(nn.Module):
             step = self.embed_tokens([token for token, _ in answer])[None]
 
     def _median_number(self, cache: Any, logprobs: Tensor, draws: int, limit: int) -> list[tuple[int, float]]:
-        """What :func:`median_answer` says behind `cache`, as :meth:`generate` yields it."""
+        """What :func:`median_number` says behind `cache`, as :meth:`generate` yields it."""
         cache = copy.deepcopy(cache)
         cache.batch_repeat_interleave(draws)
 
@@ -478,7 +482,7 @@ class Language(nn.Module):
             logits = self.qwen.lm_head(output.last_hidden_state[:, -1]).float()
             return torch.log_softmax(logits.masked_fill(self._forbidden.to(logits.device), -torch.inf), dim=-1)
 
-        return median_answer(after, logprobs, self.numbers, self._stops, draws=draws, limit=limit)
+        return median_number(after, logprobs, self.numbers, draws=draws, limit=limit)
 
 
 def _additive(hidden: Tensor, dtype: torch.dtype) -> Tensor:

@@ -11,17 +11,17 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from ..tokenizer import SpatialTokenizer
 
-__all__ = ["NumberTokens", "median_answer"]
+__all__ = ["NumberTokens", "median_number"]
 
 _NUMBER = re.compile(rb"[0-9.]+")
-_LONGEST = 16  # tokens; a number with its unit has fewer
+_LONGEST = 8  # tokens of a number
 
 
 class NumberTokens:
@@ -38,56 +38,50 @@ class NumberTokens:
     def __contains__(self, token: int) -> bool:
         return token in self._text
 
+    @property
+    def ids(self) -> list[int]:
+        """All of them."""
+        return list(self._text)
+
     def value(self, tokens: Sequence[int]) -> float:
-        """The number that an answer begins with; infinity where it begins with none."""
+        """The number that tokens begin with; infinity where they begin with none."""
         try:
             return float("".join(self._text[token] for token in itertools.takewhile(self.__contains__, tokens)))
         except ValueError:
             return math.inf
 
 
-def median_answer(
-    after: Callable[[Tensor], Tensor],
-    logprobs: Tensor,
-    numbers: NumberTokens,
-    stops: Collection[int],
-    *,
-    draws: int,
-    limit: int,
+def median_number(
+    after: Callable[[Tensor], Tensor], logprobs: Tensor, numbers: NumberTokens, *, draws: int, limit: int
 ) -> list[tuple[int, float]]:
-    """Draws answers, always with the same random numbers, and takes the one of median value.
+    """Draws the number that comes next, always with the same random numbers, and takes the one of median value.
 
     Args:
-        after: logarithms of probabilities (K, V) of the next tokens, after one more token (K, 1) of each answer.
+        after: logarithms of probabilities (K, V) of the next tokens, after one more token (K, 1) of each draw.
         logprobs: (V,) of the first token.
         numbers: which tokens numbers are made of.
-        stops: tokens that end an answer.
         draws: K.
-        limit: of an answer's tokens.
+        limit: of the number's tokens.
 
     Returns:
-        (token, natural logarithm of its probability) of the answer, up to the one that ended it; its beginning, where
-        it is longer than numbers are.
+        (token, natural logarithm of its probability) of the number; nothing where no draw is one.
     """
     generator = torch.Generator().manual_seed(0)
-    ends = torch.tensor(sorted(stops), device=logprobs.device)
-    over = torch.zeros(draws, dtype=torch.bool, device=logprobs.device)
+    going = torch.ones(draws, dtype=torch.bool)
     logprobs = logprobs.expand(draws, -1)
-    tokens: list[Tensor] = []
-    odds: list[Tensor] = []
-    for number in range(min(limit, _LONGEST)):
-        if number:
-            logprobs = after(tokens[-1][:, None])
-        drawn = torch.multinomial(logprobs.exp().cpu(), 1, generator=generator).to(logprobs.device)
-        tokens.append(drawn[:, 0])
-        odds.append(logprobs.gather(1, drawn)[:, 0])
-        over |= torch.isin(drawn[:, 0], ends)
-        if over.all():
+    drawn: list[list[tuple[int, float]]] = [[] for _ in range(draws)]
+    token_K1: Tensor | None = None
+    for _ in range(min(limit, _LONGEST)):
+        if token_K1 is not None:
+            logprobs = after(token_K1)
+        token_K1 = torch.multinomial(logprobs.exp().cpu(), 1, generator=generator).to(logprobs.device)
+        odds = logprobs.gather(1, token_K1)[:, 0].tolist()
+        for row, token in enumerate(token_K1[:, 0].tolist()):
+            going[row] &= token in numbers
+            if going[row]:
+                drawn[row].append((token, odds[row]))
+        if not going.any():
             break
-    answers = [list(zip(*row)) for row in zip(torch.stack(tokens, 1).tolist(), torch.stack(odds, 1).tolist())]
-    values = [numbers.value([token for token, _ in answer]) for answer in answers]
-    ranked = sorted(range(draws), key=lambda row: (values[row], row))
-    known = [row for row in ranked if values[row] < math.inf] or ranked
-    answer = answers[known[(len(known) - 1) // 2]]
-    end = next((place for place, (token, _) in enumerate(answer) if token in stops), len(answer) - 1)
-    return answer[: end + 1]
+    values = [numbers.value([token for token, _ in number]) for number in drawn]
+    known = [row for row in sorted(range(draws), key=lambda row: (values[row], row)) if values[row] < math.inf]
+    return drawn[known[(len(known) - 1) // 2]] if known else []
