@@ -129,3 +129,13 @@ def test_an_earlier_demo_is_cleared_and_nothing_else(tmp_path):
     (tmp_path / "mine.txt").write_text("keep")
     _prepare(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["logs", "mine.txt"]
+
+
+def test_of_a_long_answer_the_table_shows_what_it_comes_to():
+    from uniugg_ros.demo.report import _shortened
+
+    reasons = "the plant (-1.0, 3.4), the wardrobe (-1.0, 3.9), the box (0.2, 2.5)"
+    assert _shortened("2.3 m") == "2.3 m"
+    shown = _shortened(f"{reasons}: front-right")
+    assert len(shown) == 60 and shown.startswith("the plant (-1.0, 3.4), ") and shown.endswith("… front-right")
+    assert len(_shortened("word " * 40)) == 60

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from uniugg_core.commands.common import UNTRAINED_NOTE
 from uniugg_core.images import save_image
+from uniugg_core.values import conclusion
 
 from .cards import answer_card, imagine_sheet, printable
 from .latency import StageRow, stage_rows
@@ -19,6 +20,7 @@ from .outcome import Outcome
 __all__ = ["RunFacts", "write_report"]
 
 TITLE = "UniUGG demo"
+_WIDE = 60  # characters of an answer in the table
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1c2026; max-width: 1200px; margin: 2em auto; padding: 0 1em }
 h1 { margin-bottom: 0 } h2 { margin-top: 2em } p.facts { color: #6e7680; margin-top: .2em }
@@ -195,7 +197,15 @@ def _ending(outcome: Outcome) -> str:
     if outcome.scene is not None:
         return f"{len(outcome.scene.points):,} points"
     true = f" (true: {printable(outcome.truth)[:30]})" if outcome.truth else ""
-    return (printable(outcome.answer)[:60] or "(empty answer)") + true
+    return (_shortened(printable(outcome.answer)) or "(empty answer)") + true
+
+
+def _shortened(answer: str) -> str:
+    """Of a long answer what it begins with and what it comes to."""
+    if len(answer) <= _WIDE:
+        return answer
+    end = conclusion(answer)[-_WIDE // 2 :]
+    return f"{answer[: _WIDE - len(end) - 2]}… {end}"
 
 
 def _row_cells(row: StageRow) -> list[str]:
