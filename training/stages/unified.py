@@ -272,8 +272,8 @@ class UnifiedStage(Stage):
         shown: list[dict[Piece, Tensor]] = [{} for _ in prompts]
         if names:
             noise_MD = _FAINT * torch.randn(len(names), vae.feature_mean.numel(), generator=generator)
-            features_M1D = vae.destandardise(noise_MD.to(self.model.device))[:, None]
-            rows = language.embed_names(replace(spots, features=features_M1D))
+            features_M1D = vae.destandardise(noise_MD.to(language.device))[:, None]
+            rows = language.embed_names(replace(spots.to(language.device), features=features_M1D))
             for name, row in zip(names, rows):
                 shown[name.prompt][NameSlot(0, name.number)] = row[0]
         return slotted, shown

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 import torch.nn.functional as F
@@ -91,6 +91,10 @@ class Names:
     placed: Tensor
     extent: Tensor
     outline: Tensor
+
+    def to(self, device: torch.device) -> Names:
+        """The same there."""
+        return Names(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
 
 class Grounding(nn.Module):
