@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from uniugg_core.models.grounding import Found, Named, Names, named
+from uniugg_core.models.grounding import Found, Mention, Sightings, with_slots
 from uniugg_core.pointmaps import compressed
 from uniugg_core.prompts import Piece, Prompt, segments
 from uniugg_core.tokenizer import SpatialTokenizer
@@ -63,7 +63,7 @@ def exhibited(
     prompts: Sequence[Prompt],
     with_marks: bool,
     generator: torch.Generator,
-) -> tuple[list[list[Prompt]], list[Named], Names]:
+) -> tuple[list[list[Prompt]], list[Mention], Sightings]:
     """Exercises as if their words had looked at one picture and found exactly what is `shown`.
 
     Args:
@@ -74,7 +74,7 @@ def exhibited(
         generator: draws how far things spread.
 
     Returns:
-        as :func:`~uniugg_core.models.grounding.named` of one talk, and what was found; without features.
+        as :func:`~uniugg_core.models.grounding.with_slots` of one talk, and what was found; without features.
     """
     starts: list[dict[Piece, int]] = []
     spots: dict[tuple[int, int], tuple[float, ...]] = {}
@@ -90,7 +90,7 @@ def exhibited(
     nothing = torch.ones(1, length, 1, dtype=torch.bool)
     nothing[:, [word for _, word in spots]] = False
     likely = torch.stack([~nothing, nothing], dim=-1).float().log()
-    slotted, names = named([prompts], Found(likely, [starts]), torch.ones(1, 1, dtype=torch.bool))
+    slotted, names = with_slots([prompts], Found(likely, [starts]), torch.ones(1, 1, dtype=torch.bool))
     spots_M5 = torch.tensor([spots[name.prompt, name.word] for name in names]).reshape(-1, 5)
     middle_M3, picture_M12 = spots_M5[:, :3], spots_M5[:, None, 3:]
     side_M1 = _SIDE * middle_M3[:, 2:] * torch.rand(len(names), 1, generator=generator)
@@ -99,4 +99,4 @@ def exhibited(
     extent_M13 = 0.03 + 0.2 * torch.rand(len(names), 1, 3, generator=generator)
     outline_M14 = torch.cat([picture_M12, 0.02 + 0.1 * torch.rand(len(names), 1, 2, generator=generator)], dim=-1)
     share_M1, none = torch.ones(len(names), 1), torch.empty(0)
-    return slotted, names, Names(share_M1, none, place_M1P, place_M1P, extent_M13, outline_M14)
+    return slotted, names, Sightings(share_M1, none, place_M1P, place_M1P, extent_M13, outline_M14)

@@ -11,7 +11,7 @@ from small_model import SMALL, TOKENS, features, rays, refused
 
 from uniugg_core.config import preset
 from uniugg_core.errors import ErrorCode
-from uniugg_core.models.grounding import Scenery, named, seen_by
+from uniugg_core.models.grounding import Scenery, sightings_of, with_slots
 from uniugg_core.models.language import IGNORED, Language
 from uniugg_core.models.qwen import build_qwen
 from uniugg_core.pointmaps import compressed
@@ -392,9 +392,9 @@ class TestGrounding:
         prompts = [[question_prompt(TOKENIZER, text, images=2, with_marks=True) for text in questions]]
         with torch.no_grad():
             found = model.ground(prompts, scenery)
-            slotted, names = named(prompts, found, scenery.there)
+            slotted, names = with_slots(prompts, found, scenery.there)
             frames = torch.stack([torch.eye(4) if poses is None else poses[name.prompt] for name in names])
-            tokens = model.embed_names(seen_by(names, found, scenery, frames))
+            tokens = model.embed_names(sightings_of(names, found, scenery, frames))
         return slotted[0], [
             torch.stack([row for name, row in zip(names, tokens) if name.prompt == place])
             for place in range(len(questions))
@@ -404,7 +404,7 @@ class TestGrounding:
         prompts = [[question_prompt(TOKENIZER, "Is it the chair?")]]
         for model in (self.model(30.0), language(points=True, placed=True, marks=True, grounded=True)):
             found = model.ground(prompts, self.scenery())
-            assert named(prompts, found, self.scenery().there) == (prompts, [])
+            assert with_slots(prompts, found, self.scenery().there) == (prompts, [])
 
     def test_a_slot_for_each_picture_stands_behind_a_name(self):
         model, scenery = self.model(), self.scenery()
@@ -418,7 +418,7 @@ class TestGrounding:
         likely[0, last, 1, -1] = -30.0
         for looking in ([last], [first, last]):  # of words in a row the last one ends the name
             likely[0, looking] = likely[0, last].clone()
-            ((slotted,),), names = named([[question]], dataclasses.replace(found, likely=likely), scenery.there)
+            ((slotted,),), names = with_slots([[question]], dataclasses.replace(found, likely=likely), scenery.there)
             assert slotted.pieces == (
                 *question.pieces[:-1],
                 piece[: last + 1],
@@ -427,7 +427,7 @@ class TestGrounding:
                 piece[last + 1 :],
             )
             assert [(name.talk, name.prompt, name.word) for name in names] == [(0, 0, last)]
-        seen = seen_by(names, dataclasses.replace(found, likely=likely), scenery, torch.eye(4)[None])
+        seen = sightings_of(names, dataclasses.replace(found, likely=likely), scenery, torch.eye(4)[None])
         torch.testing.assert_close(seen.share, torch.tensor([[0.0, 1.0]]))
         torch.testing.assert_close(seen.features[0, 1], scenery.features[0, 1, 3])
         torch.testing.assert_close(seen.placed[0, 1], compressed(scenery.placed[0, 1, 3]))
@@ -486,8 +486,8 @@ class TestGrounding:
         model, scenery = self.model(-1.0), self.scenery()
         prompt = question_prompt(TOKENIZER, "Is it the chair?", images=2, answer="yes", with_marks=True)
         found = model.ground([[prompt]], scenery)
-        ((slotted,),), names = named([[prompt]], found, scenery.there)
-        rows = model.embed_names(seen_by(names, found, scenery, torch.eye(4).expand(len(names), 4, 4)))
+        ((slotted,),), names = with_slots([[prompt]], found, scenery.there)
+        rows = model.embed_names(sightings_of(names, found, scenery, torch.eye(4).expand(len(names), 4, 4)))
         shown = {NameSlot(k, name.number): mark for name, row in zip(names, rows) for k, mark in enumerate(row)}
         pictures = [torch.zeros(TOKENS, SMALL.language.width)] * 2
         model(model.collate([[slotted]], [pictures], None, [[shown]]))[0].backward()

@@ -16,6 +16,7 @@ from uniugg_core.images import load_image
 from uniugg_core.pipeline import UniUGGPipeline
 from uniugg_core.scene import IMAGINED, OBSERVED, Scene
 from uniugg_ros.demo.command import _prepare
+from uniugg_ros.demo.report import _shortened
 
 TIME_LIMIT = 150  # seconds; it takes about 20 on two idle cores
 
@@ -132,8 +133,6 @@ def test_an_earlier_demo_is_cleared_and_nothing_else(tmp_path):
 
 
 def test_of_a_long_answer_the_table_shows_what_it_comes_to():
-    from uniugg_ros.demo.report import _shortened
-
     reasons = "the plant (-1.0, 3.4), the wardrobe (-1.0, 3.9), the box (0.2, 2.5)"
     assert _shortened("2.3 m") == "2.3 m"
     shown = _shortened(f"{reasons}: front-right")

@@ -23,7 +23,7 @@ from ..pointmaps import compressed, transform_points
 from ..precision import full_precision
 from ..prompts import NameSlot, Piece, Prompt
 
-__all__ = ["Found", "Grounding", "Named", "Names", "Scenery", "named", "seen_by"]
+__all__ = ["Found", "Grounding", "Mention", "Sightings", "Scenery", "sightings_of", "with_slots"]
 
 _LIKENESS = 128  # C
 _SPAN = 4  # tokens that a word is understood with: "the ceiling light"
@@ -64,7 +64,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Named:
+class Mention:
     """A name that found something: in which talk and prompt, its slots' number, and which of the L words it is."""
 
     talk: int
@@ -74,7 +74,7 @@ class Named:
 
 
 @dataclass(frozen=True)
-class Names:
+class Sightings:
     """What M names found in each of P pictures.
 
     Attributes:
@@ -92,9 +92,9 @@ class Names:
     extent: Tensor
     outline: Tensor
 
-    def to(self, device: torch.device) -> Names:
+    def to(self, device: torch.device) -> Sightings:
         """The same there."""
-        return Names(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+        return Sightings(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
 
 class Grounding(nn.Module):
@@ -141,15 +141,17 @@ class Grounding(nn.Module):
         nothing_RLP1 = self.nothing(query_RLC)[:, :, None].expand(-1, -1, score_RLPN.shape[2], -1)
         return torch.cat([score_RLPN, nothing_RLP1], dim=-1).float().log_softmax(dim=-1)
 
-    def shape(self, names: Names) -> Tensor:
+    def shape(self, sightings: Sightings) -> Tensor:
         """How large what names found is, and where in the picture: (M, P, W)."""
-        middle, spread = names.outline.split(2, dim=-1)
+        middle, spread = sightings.outline.split(2, dim=-1)
         phase = (middle[..., None] * middle.new_tensor(_WAVES)).flatten(-2)
-        told = torch.cat([names.extent, names.extent.log(), spread, phase.sin(), phase.cos()], dim=-1)
+        told = torch.cat([sightings.extent, sightings.extent.log(), spread, phase.sin(), phase.cos()], dim=-1)
         return self.looks(told.to(self.looks.weight.dtype))
 
 
-def named(prompts: Sequence[Sequence[Prompt]], found: Found, there: Tensor) -> tuple[list[list[Prompt]], list[Named]]:
+def with_slots(
+    prompts: Sequence[Sequence[Prompt]], found: Found, there: Tensor
+) -> tuple[list[list[Prompt]], list[Mention]]:
     """The prompts with a slot for each picture behind every name that found something, and those names.
 
     Args:
@@ -160,7 +162,7 @@ def named(prompts: Sequence[Sequence[Prompt]], found: Found, there: Tensor) -> t
     total_RLP = 1 - found.likely[..., -1].exp()
     sure = ((total_RLP * there[:, None]).amax(-1) > _SURE).tolist()
     pictures = there.sum(1).tolist()
-    names: list[Named] = []
+    names: list[Mention] = []
     slotted: list[list[Prompt]] = []
     for talk, together in enumerate(prompts):
         slotted.append([])
@@ -174,7 +176,7 @@ def named(prompts: Sequence[Sequence[Prompt]], found: Found, there: Tensor) -> t
                 for start, end in zip([0, *ends], [*ends, len(piece)]):
                     cut[piece] += [piece[start:end]] if start < end else []
                     if end in ends:
-                        names.append(Named(talk, place, count, begin + end - 1))
+                        names.append(Mention(talk, place, count, begin + end - 1))
                         cut[piece] += [NameSlot(picture, count) for picture in range(pictures[talk])]
                         count += 1
             later = (part for piece in prompt.pieces[prompt.before :] for part in cut.get(piece, [piece]))
@@ -182,11 +184,11 @@ def named(prompts: Sequence[Sequence[Prompt]], found: Found, there: Tensor) -> t
     return slotted, names
 
 
-def seen_by(names: Sequence[Named], found: Found, scenery: Scenery, poses: Tensor) -> Names:
+def sightings_of(names: Sequence[Mention], found: Found, scenery: Scenery, poses: Tensor) -> Sightings:
     """What names found.
 
     Args:
-        names: M of them, from :func:`named`.
+        names: M of them, from :func:`with_slots`.
         found: where all words looked.
         scenery: what at.
         poses: (M, 4, 4), from the first picture's frame to the one that the name's question is about.
@@ -201,7 +203,7 @@ def seen_by(names: Sequence[Named], found: Found, scenery: Scenery, poses: Tenso
     placed_MPQ3, extent_MP3 = _place(mixed_MPN, scenery.placed[talks])
     outline_MP4 = _outline(mixed_MPN, scenery.grid)
     moved_MPQ3 = transform_points(poses.to(placed_MPQ3), placed_MPQ3.flatten(1, 2)).view_as(placed_MPQ3)
-    return Names(share_MP, features_MPD, compressed(own_MPQ3), compressed(moved_MPQ3), extent_MP3, outline_MP4)
+    return Sightings(share_MP, features_MPD, compressed(own_MPQ3), compressed(moved_MPQ3), extent_MP3, outline_MP4)
 
 
 def _spread(

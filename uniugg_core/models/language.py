@@ -28,7 +28,7 @@ from ..config import LanguageConfig
 from ..errors import ErrorCode, UniuggError
 from ..prompts import ImageSlot, MarkSlot, NameSlot, Piece, Prompt, QuerySlot, condition_prefix, shared_pieces
 from ..tokenizer import SpatialTokenizer
-from .grounding import Found, Grounding, Names, Scenery
+from .grounding import Found, Grounding, Scenery, Sightings
 from .numbers import NumberTokens, median_number
 from .places import PlaceProjector
 from .qwen import as_computed, build_qwen
@@ -174,10 +174,11 @@ class Language(nn.Module):
             raise UniuggError(ErrorCode.REQUEST_INVALID, "this language model is not shown the places of a question")
         return self.embed_features(features, points, placed) + self.mark
 
-    def embed_names(self, names: Names) -> Tensor:
+    def embed_names(self, sightings: Sightings) -> Tensor:
         """What names found in each picture, (M, P, W), as :meth:`embed_marks`; next to nothing where they are not."""
-        shown = self.embed_features(names.features, names.own, names.placed) + self.grounding.shape(names)
-        return names.share[..., None].to(shown.dtype) * shown + self.mark
+        found = self.embed_features(sightings.features, sightings.own, sightings.placed)
+        found = found + self.grounding.shape(sightings)
+        return sightings.share[..., None].to(found.dtype) * found + self.mark
 
     def ground(self, prompts: Sequence[Sequence[Prompt]], scenery: Scenery) -> Found:
         """Where the words of questions look in their pictures.

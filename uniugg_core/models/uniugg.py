@@ -22,7 +22,7 @@ from ..tokenizer import SpatialTokenizer
 from .decoder import SpatialDecoder, ViewOutput
 from .denoiser import Denoiser, build_denoiser
 from .encoder import EncoderOutput, build_encoder
-from .grounding import Found, Scenery, named, seen_by
+from .grounding import Found, Scenery, sightings_of, with_slots
 from .initial import fill
 from .language import Language, Prefix
 from .vae import SpatialVAE
@@ -249,9 +249,9 @@ class UniUGG(nn.Module):
         if self.config.language.grounded:
             scenery = self._scenery(seen, pictures)
             found = self.language.ground(prompts, scenery)
-            prompts, names = named(prompts, found, scenery.there)
+            prompts, names = with_slots(prompts, found, scenery.there)
             if names:
-                shown = seen_by(names, found, scenery, _frames([poses[name.talk][name.prompt] for name in names]))
+                shown = sightings_of(names, found, scenery, _frames([poses[name.talk][name.prompt] for name in names]))
                 for name, row in zip(names, self.language.embed_names(shown)):
                     own = row[: len(pictures[name.talk])]
                     parts[name.talk][name.prompt] |= {NameSlot(k, name.number): mark for k, mark in enumerate(own)}

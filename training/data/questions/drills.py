@@ -17,21 +17,18 @@ import torch
 
 from uniugg_core.errors import ErrorCode, UniuggError
 
-from ..world.classes import CLASSES, STRUCTURE
-from .exhibits import exhibit
-from .exhibits import names_of as _names
+from .exhibits import NO_PICTURE, THINGS, exhibit, some_names
 from .motions import Motion
+from .scene import SURE, bearing
 from .sight import plural, spoken_name
 from .types import LETTERS, Question, because, choice, length, lettered, metres, numeric, places
 from .wording import phrase
 
 __all__ = ["Drills", "drill"]
 
-_THINGS = tuple(name for name in CLASSES if name not in STRUCTURE)
 _TOGETHER = 8  # exercises a sample
 _BEHIND = 0.75  # share of exercises that tell things behind their names
 _SHOWN = 0.75  # share of exercises that show them there, see .exhibits
-_NO_PICTURE = ()
 
 
 class Drills:
@@ -98,29 +95,29 @@ def _apart(rng: Random, count: int) -> list[float]:
 
 def _again(rng: Random) -> Question:
     """Something to say again."""
-    kinds = (lambda: _names(rng, 1)[0], lambda: _place(rng), lambda: length(_metres(rng)))
+    kinds = (lambda: some_names(rng, 1)[0], lambda: _place(rng), lambda: length(_metres(rng)))
     text = ", ".join(rng.choice(kinds)() for _ in range(rng.randint(1, 8)))
     asked = rng.choice(("Say again: {}", "Repeat this: {}", "{} Say that again."))
-    return Question(asked.format(text), text, "words", "again", _NO_PICTURE)
+    return Question(asked.format(text), text, "words", "again", NO_PICTURE)
 
 
 def _distance(rng: Random) -> Question:
     """A thing's or a place's distance among others."""
     count = rng.randint(2, 6)
-    names = [_place(rng) for _ in range(count)] if rng.random() < 0.3 else _names(rng, count)
+    names = [_place(rng) for _ in range(count)] if rng.random() < 0.3 else some_names(rng, count)
     lengths = [_metres(rng) for _ in range(count)]
     told, (asked_for, *_) = _stated(rng, names, [length(value) for value in lengths])
     if names[0].startswith("("):
         x, y = names[0][1:-1].split(", ")
         asked = phrase(rng, "point_depth", x=x, y=y, where="in the image").replace(names[0], asked_for)
-        return metres("point_depth", told + asked, lengths[0], _NO_PICTURE)
-    return metres("camera_distance", told + phrase(rng, "camera_distance", a=asked_for), lengths[0], _NO_PICTURE)
+        return metres("point_depth", told + asked, lengths[0], NO_PICTURE)
+    return metres("camera_distance", told + phrase(rng, "camera_distance", a=asked_for), lengths[0], NO_PICTURE)
 
 
 def _order(rng: Random) -> Question:
     """Which of several things or places is nearest."""
     count, points = rng.choice((2, 2, 3, 4)), rng.random() < 0.4
-    names = tuple(_place(rng) for _ in range(count)) if points else tuple(_names(rng, count))
+    names = tuple(_place(rng) for _ in range(count)) if points else tuple(some_names(rng, count))
     lengths = _apart(rng, count)
     told, said = _stated(rng, names, [length(value) for value in lengths])
     far = count > 2 and not points and rng.random() < 0.5
@@ -129,7 +126,7 @@ def _order(rng: Random) -> Question:
     if count > 2:
         asked = phrase(rng, "point_order" if points else "farthest" if far else "nearest", where="in the image")
         reason = because(LETTERS, lengths)
-        return lettered(family, told + asked, said, correct, _NO_PICTURE, reason=reason)
+        return lettered(family, told + asked, said, correct, NO_PICTURE, reason=reason)
     if points:
         (x0, y0), (x1, y1) = (name[1:-1].split(", ") for name in names)
         asked = phrase(rng, "point_pair_order", x0=x0, y0=y0, x1=x1, y1=y1, where="in the image")
@@ -137,62 +134,61 @@ def _order(rng: Random) -> Question:
             asked = asked.replace(name, full)
     else:
         asked = phrase(rng, "depth_order", a=said[0], b=said[1], where="in the image")
-    return choice(family, told + asked, names, correct, _NO_PICTURE, reason=because(names, lengths))
+    return choice(family, told + asked, names, correct, NO_PICTURE, reason=because(names, lengths))
 
 
 def _closest(rng: Random) -> Question:
     """Which of several things is closest to another."""
-    anchor, *names = _names(rng, rng.choice((4, 5)))
+    anchor, *names = some_names(rng, rng.choice((4, 5)))
     lengths = _apart(rng, len(names))
     told, said = _stated(rng, names, [length(value) for value in lengths])
     asked = f"{f'From {anchor}: ' if told else ''}{told}{phrase(rng, 'relative_distance', a=anchor)}"
     correct, reason = lengths.index(min(lengths)), because(LETTERS, lengths)
-    return lettered("relative_distance", asked, said, correct, _NO_PICTURE, reason=reason)
+    return lettered("relative_distance", asked, said, correct, NO_PICTURE, reason=reason)
 
 
 def _side(rng: Random) -> Question:
     """Which of two things is farther left."""
-    names = _names(rng, rng.randint(2, 5))
+    names = some_names(rng, rng.randint(2, 5))
     across = rng.sample(range(101), len(names))
     told, said = _stated(rng, names, [str(x) for x in across])
     asked = phrase(rng, "image_side", a=said[0], b=said[1], where="in the image")
     reason = ", ".join(f"{name} {x}" for name, x in zip(names[:2], across))
     options = ("left", "right")
-    return choice("image_side", told + asked, options, int(across[0] > across[1]), _NO_PICTURE, reason=reason)
+    return choice("image_side", told + asked, options, int(across[0] > across[1]), NO_PICTURE, reason=reason)
 
 
 def _count(rng: Random) -> Question:
     """How many of a kind there are."""
-    kinds = rng.sample(_THINGS, rng.randint(1, 4))
+    kinds = rng.sample(THINGS, rng.randint(1, 4))
     counts = [rng.randint(1, 4) for _ in kinds]
     told = _told(rng, [spoken_name(kind) for kind, count in zip(kinds, counts) for _ in range(count)])
     asked = phrase(rng, "count", things=plural(kinds[0]), where="in the image")
-    return numeric("count", f"{told}. {asked}", counts[0], "", 0, _NO_PICTURE)
+    return numeric("count", f"{told}. {asked}", counts[0], "", 0, NO_PICTURE)
 
 
 def _carried(rng: Random) -> Question:
     """What is on what."""
-    names = _names(rng, 2 * rng.choice((3, 4)))
+    names = some_names(rng, 2 * rng.choice((3, 4)))
     carried, below = names[::2], names[1::2]
     told = _told(rng, [f"{a} on {b}" for a, b in zip(carried, below)])
     correct = rng.randrange(len(carried))
     asked = phrase(rng, "on_top", a=below[correct])
-    return lettered("on_top", f"{told}. {asked}", tuple(carried), correct, _NO_PICTURE)
+    return lettered("on_top", f"{told}. {asked}", tuple(carried), correct, NO_PICTURE)
 
 
 def _direction(rng: Random) -> Question:
     """Where a thing is, seen from another that faces a third."""
-    names = _names(rng, 3)
+    names = some_names(rng, 3)
     while True:
         spots = [(round(rng.uniform(-3, 3), 1), round(rng.uniform(0.3, 5), 1)) for _ in names]
-        (ax, ay), (bx, by), (cx, cy) = spots
-        angle = math.remainder(math.atan2(cy - ay, cx - ax) - math.atan2(by - ay, bx - ax), 2 * math.pi)
-        if math.radians(15) < abs(angle) < math.radians(165) and spots[0] != spots[1]:
+        angle = bearing(*spots)
+        if SURE < abs(angle) < math.pi - SURE and spots[0] != spots[1]:
             break
     told, said = _stated(rng, names, [places([""], [spot]).strip() for spot in spots])
     asked = phrase(rng, "direction_side", **dict(zip("abc", said)))
     options, reason = ("left", "right"), places(names, spots)
-    return choice("relative_direction", told + asked, options, int(angle < 0), _NO_PICTURE, reason=reason)
+    return choice("relative_direction", told + asked, options, int(angle < 0), NO_PICTURE, reason=reason)
 
 
 def _motion(rng: Random) -> Question:
@@ -205,7 +201,7 @@ def _motion(rng: Random) -> Question:
             options.append(said)
     correct = rng.randrange(4)
     asked = f"The camera did this: {options[correct]}. {phrase(rng, 'view_change')}"
-    return lettered("view_change", asked, tuple(options), correct, _NO_PICTURE, reason=options[correct])
+    return lettered("view_change", asked, tuple(options), correct, NO_PICTURE, reason=options[correct])
 
 
 _MAKERS: tuple[Callable[[Random], Question], ...] = (

@@ -14,15 +14,15 @@ from random import Random
 
 from ..world.classes import CLASSES, STRUCTURE
 from ..world.palette import COLOURS
-from .scene import APART, RATIO, SURE
+from .scene import APART, RATIO, SURE, bearing
 from .sight import spoken_name
 from .types import LETTERS, Question, because, choice, lettered, metres, places
 from .wording import phrase
 
-__all__ = ["exhibit", "names_of"]
+__all__ = ["NO_PICTURE", "THINGS", "exhibit", "some_names"]
 
-_THINGS = tuple(name for name in CLASSES if name not in STRUCTURE)
-_NO_PICTURE = ()
+THINGS = tuple(name for name in CLASSES if name not in STRUCTURE)
+NO_PICTURE = ()
 
 Spot = tuple[float, float, float]
 
@@ -32,7 +32,7 @@ def exhibit(rng: Random) -> Question:
     maker = rng.choice(_MAKERS)
     while True:
         half = math.tan(math.radians(rng.uniform(45.0, 80.0)) / 2)
-        names = names_of(rng, 5)
+        names = some_names(rng, 5)
         spots = [_spot(rng, half) for _ in names]
         question = maker(rng, names, spots, half)
         if question is not None:
@@ -40,10 +40,10 @@ def exhibit(rng: Random) -> Question:
             return _with_mentions(question, names, seen)
 
 
-def names_of(rng: Random, count: int) -> list[str]:
+def some_names(rng: Random, count: int) -> list[str]:
     """Different things as a question names them."""
     colours = sorted(COLOURS)
-    return [spoken_name(name, rng.choice(colours) if rng.random() < 0.3 else "") for name in rng.sample(_THINGS, count)]
+    return [spoken_name(name, rng.choice(colours) if rng.random() < 0.3 else "") for name in rng.sample(THINGS, count)]
 
 
 def _spot(rng: Random, half: float) -> Spot:
@@ -68,13 +68,13 @@ def _far_enough(lengths: Sequence[float], least: float) -> bool:
 
 def _camera_distance(rng: Random, names: list[str], spots: list[Spot], half: float) -> Question | None:
     text = phrase(rng, "camera_distance", a=names[0])
-    return metres("camera_distance", text, math.hypot(*spots[0]), _NO_PICTURE)
+    return metres("camera_distance", text, math.hypot(*spots[0]), NO_PICTURE)
 
 
 def _object_distance(rng: Random, names: list[str], spots: list[Spot], half: float) -> Question | None:
     distance = math.dist(spots[0], spots[1])
     text = phrase(rng, "object_distance", a=names[0], b=names[1])
-    return metres("object_distance", text, distance, _NO_PICTURE) if distance >= APART else None
+    return metres("object_distance", text, distance, NO_PICTURE) if distance >= APART else None
 
 
 def _depth_order(rng: Random, names: list[str], spots: list[Spot], half: float) -> Question | None:
@@ -86,9 +86,9 @@ def _depth_order(rng: Random, names: list[str], spots: list[Spot], half: float) 
     correct = lengths.index(max(lengths) if far else min(lengths))
     if count == 2:
         text = phrase(rng, "depth_order", a=names[0], b=names[1], where="in the image")
-        return choice("depth_order", text, asked, correct, _NO_PICTURE, reason=because(asked, lengths))
+        return choice("depth_order", text, asked, correct, NO_PICTURE, reason=because(asked, lengths))
     text = phrase(rng, "farthest" if far else "nearest", where="in the image")
-    return lettered("depth_order", text, asked, correct, _NO_PICTURE, reason=because(LETTERS, lengths))
+    return lettered("depth_order", text, asked, correct, NO_PICTURE, reason=because(LETTERS, lengths))
 
 
 def _relative_distance(rng: Random, names: list[str], spots: list[Spot], half: float) -> Question | None:
@@ -97,7 +97,7 @@ def _relative_distance(rng: Random, names: list[str], spots: list[Spot], half: f
     if not _far_enough(gaps, APART):
         return None
     text, reason = phrase(rng, "relative_distance", a=names[0]), because(LETTERS, gaps)
-    return lettered("relative_distance", text, others, gaps.index(min(gaps)), _NO_PICTURE, reason=reason)
+    return lettered("relative_distance", text, others, gaps.index(min(gaps)), NO_PICTURE, reason=reason)
 
 
 def _image_side(rng: Random, names: list[str], spots: list[Spot], half: float) -> Question | None:
@@ -107,18 +107,17 @@ def _image_side(rng: Random, names: list[str], spots: list[Spot], half: float) -
     text = phrase(rng, "image_side", a=names[0], b=names[1], where="in the image")
     reason = ", ".join(f"{name} {x}" for name, x in zip(names, across))
     options = ("left", "right")
-    return choice("image_side", text, options, int(across[0] > across[1]), _NO_PICTURE, reason=reason)
+    return choice("image_side", text, options, int(across[0] > across[1]), NO_PICTURE, reason=reason)
 
 
 def _direction(rng: Random, names: list[str], spots: list[Spot], half: float) -> Question | None:
     floor = [(x, z) for x, _, z in spots[:3]]
-    (ax, ay), (bx, by), (cx, cy) = floor
-    angle = math.remainder(math.atan2(cy - ay, cx - ax) - math.atan2(by - ay, bx - ax), 2 * math.pi)
+    angle = bearing(*floor)
     if not SURE < abs(angle) < math.pi - SURE or math.dist(*floor[:2]) < 0.8 or math.dist(floor[0], floor[2]) < 0.6:
         return None
     text = phrase(rng, "direction_side", **dict(zip("abc", names)))
     options, reason = ("left", "right"), places(names, floor)
-    return choice("relative_direction", text, options, int(angle < 0), _NO_PICTURE, reason=reason)
+    return choice("relative_direction", text, options, int(angle < 0), NO_PICTURE, reason=reason)
 
 
 _MAKERS: tuple[Callable[[Random, list[str], list[Spot], float], Question | None], ...] = (

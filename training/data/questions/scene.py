@@ -7,6 +7,7 @@ allow one without doubt: things too small to see, names that fit two things, ans
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from random import Random
 
 from ..graph import SceneObject
@@ -119,7 +120,7 @@ def relative_direction(sight: Sight, rng: Random) -> Question | None:
         a, b, c = picked
         if math.dist(a.center[:2], b.center[:2]) < 0.8 or math.dist(a.center[:2], c.center[:2]) < 0.6:
             continue
-        angle = bearing(a, b, c)
+        angle = bearing(a.center, b.center, c.center)
         level = rng.choice(("direction_side", "direction_back", "direction_quadrant"))
         if level == "direction_side":
             options = ("left", "right")
@@ -237,10 +238,14 @@ def appearance(sight: Sight, rng: Random) -> Question | None:
 CLEAR_IN_FRAME = 0.004
 
 
-def bearing(a: SceneObject, b: SceneObject, c: SceneObject) -> float:
-    """Angle from the direction a-to-b to the direction a-to-c on the floor, radians in (-pi, pi]; positive is left."""
-    facing = math.atan2(b.center[1] - a.center[1], b.center[0] - a.center[0])
-    toward = math.atan2(c.center[1] - a.center[1], c.center[0] - a.center[0])
+def bearing(a: Sequence[float], b: Sequence[float], c: Sequence[float]) -> float:
+    """Angle from the direction a-to-b to the direction a-to-c on the floor, radians in (-pi, pi]; positive is left.
+
+    Args:
+        a, b, c: places (x, y, ...), y to the left of x as seen from above.
+    """
+    facing = math.atan2(b[1] - a[1], b[0] - a[0])
+    toward = math.atan2(c[1] - a[1], c[0] - a[0])
     return math.remainder(toward - facing, 2 * math.pi)
 
 
