@@ -95,6 +95,7 @@ def answer_steps(
         images=len(shown),
         history=request.history,
         with_marks=sight.model.config.language.marks,
+        with_cameras=sight.model.config.language.situated,
     )
     seen = Seen.joined(shown)
     tokens_BNW = sight.model.tokens(seen)

@@ -130,6 +130,8 @@ class LanguageConfig:
     marks: bool = False  # places that a question names as "(x, y)" are shown to it; needs `points`
     grounded: bool = False  # words look for what they name in the pictures before they are read, and what they find is
     # shown behind them as marks are; needs `placed` and `marks`
+    situated: bool = False  # what is shown of a place also says where it lies from the first one that the question
+    # names and where another camera has it, and later pictures come with their cameras' poses; needs `grounded`
 
 
 @dataclass(frozen=True)
@@ -202,6 +204,7 @@ class ModelConfig:
         for name in ("placed", "marks"):
             needed = getattr(language, name) or not language.grounded
             _require(needed, "language.grounded", True, f"False without {name}")
+        _require(language.grounded or not language.situated, "language.situated", True, "False without grounded")
         for name, heads in (("heads", language.heads), ("kv_heads", language.kv_heads)):
             whole = language.width if name == "heads" else language.heads
             _require(heads > 0 and whole % heads == 0, f"language.{name}", heads, f"a divisor of {whole}")
@@ -377,6 +380,7 @@ def _tiny() -> ModelConfig:
             waves=True,
             marks=True,
             grounded=True,
+            situated=True,
         ),
         denoiser=DenoiserConfig(
             widths=(64, 128, 144),

@@ -9,6 +9,7 @@ The layout is the chat form of Qwen2.5 without a system message (UniUGG figure 3
 
 A question may name a place of a picture as "(x, y)", whole numbers from 0 (left, top) to 100. Models that are shown
 such places get a slot for each picture behind it; models whose words look, behind every name that finds something.
+Models that are told where cameras stood get a slot for that behind every picture but the first.
 
 Several pictures are written as ``Frame 1:`` [picture] and so on. Generation reads the condition at the queries of
 ``<|im_start|>user\\n [picture] \\n [queries]``.
@@ -24,6 +25,7 @@ from .outputs import Turn
 from .tokenizer import SpatialTokenizer
 
 __all__ = [
+    "CameraSlot",
     "ImageSlot",
     "MarkSlot",
     "NameSlot",
@@ -66,7 +68,14 @@ class NameSlot:
     number: int
 
 
-Piece = tuple[int, ...] | ImageSlot | QuerySlot | MarkSlot | NameSlot
+@dataclass(frozen=True)
+class CameraSlot:
+    """Stands for where the camera of picture number `index` was, as the first picture's camera has it."""
+
+    index: int
+
+
+Piece = tuple[int, ...] | ImageSlot | QuerySlot | MarkSlot | NameSlot | CameraSlot
 
 _PLACE = re.compile(r"\((\d{1,2}|100), ?(\d{1,2}|100)\)")
 
@@ -94,6 +103,11 @@ class Prompt:
         """The places it shows, each once."""
         return tuple(dict.fromkeys(piece for piece in self.pieces if isinstance(piece, MarkSlot)))
 
+    @property
+    def cameras(self) -> tuple[CameraSlot, ...]:
+        """The cameras it tells of."""
+        return tuple(piece for piece in self.pieces if isinstance(piece, CameraSlot))
+
 
 def condition_prefix(tokenizer: SpatialTokenizer) -> Prompt:
     """What stands before the transform queries of a generation."""
@@ -109,6 +123,7 @@ def question_prompt(
     history: Sequence[Turn] = (),
     with_queries: bool = False,
     with_marks: bool = False,
+    with_cameras: bool = False,
     answer: str | None = None,
 ) -> Prompt:
     """The prompt of a question about `images` pictures, up to where the answer begins.
@@ -117,6 +132,7 @@ def question_prompt(
         history: earlier turns, oldest first; the pictures stand in the first user message.
         with_queries: puts the transform queries after the pictures, for questions about a view from elsewhere.
         with_marks: shows what is at the places that it names, for models with ``language.marks``.
+        with_cameras: tells where later pictures were taken from, for models with ``language.situated``.
         answer: for training, the wanted answer.
     """
     encode = tokenizer.encode
@@ -125,7 +141,7 @@ def question_prompt(
     for index in range(images):
         if images > 1:
             pieces.append(tuple(encode(f"Frame {index + 1}: ")))
-        pieces += [ImageSlot(index), newline]
+        pieces += [ImageSlot(index), *([CameraSlot(index)] if with_cameras and index else []), newline]
     if with_queries:
         pieces += [QuerySlot(), newline]
 

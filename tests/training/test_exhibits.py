@@ -7,12 +7,10 @@ from collections import Counter, defaultdict
 from random import Random
 
 import pytest
-import torch
 
 from training.data.questions.drills import Drills
 from training.data.questions.exhibits import exhibit
-from training.mentions import exhibited
-from uniugg_core.pointmaps import quarters
+from training.exercising import with_exhibits
 from uniugg_core.prompts import NameSlot, question_prompt
 from uniugg_core.tokenizer import SpatialTokenizer
 
@@ -25,7 +23,7 @@ for exercise in EXERCISES:
 
 def spots(exercise) -> dict[str, tuple[float, float, float]]:
     """Where what each name means is."""
-    return {exercise.text[start:end]: exercise.shown[which][:3] for start, end, (which,) in exercise.mentions}
+    return {exercise.text[start:end]: exercise.shown.spots[which][0] for start, end, (which,) in exercise.mentions}
 
 
 def close(exercise, value):
@@ -45,12 +43,13 @@ def test_they_are_of_all_kinds_and_no_answer_is_a_safe_guess():
 
 def test_every_name_is_shown_where_it_stands():
     for exercise in EXERCISES:
-        assert exercise.views == () and exercise.mentions
+        assert exercise.views == (0,) and exercise.mentions
         names = [exercise.text[start:end] for start, end, _ in exercise.mentions]
         assert all(name.startswith("the ") for name in names)
         options = exercise.options if exercise.family in ("depth_order", "relative_distance") else ()
         assert set(options) <= set(names)
-        assert all(z > 0 and 0 <= u <= 1 and 0 <= v <= 1 for _, _, z, u, v in exercise.shown)
+        half = exercise.shown.half
+        assert all(z > 0 and max(abs(x), abs(y)) <= half * z for ((x, y, z),) in exercise.shown.spots)
 
 
 def test_distances():
@@ -78,8 +77,8 @@ def test_sides():
         slopes = [where[name][0] / where[name][2] for name, _, _ in (first, second)]
         assert exercise.answer == ("left" if slopes[0] < slopes[1] else "right")
         assert (int(first[2]) < int(second[2])) == (slopes[0] < slopes[1])
-        pictured = {exercise.text[start:end]: exercise.shown[which][3] for start, end, (which,) in exercise.mentions}
-        assert all(abs(int(x) - 100 * pictured[name]) <= 0.51 for name, _, x in (first, second))
+        across = [50 + 50 * slope / exercise.shown.half for slope in slopes]
+        assert all(abs(int(x) - true) <= 0.51 for (_, _, x), true in zip((first, second), across))
 
 
 def test_directions():
@@ -92,23 +91,21 @@ def test_directions():
 
 def test_things_are_shown_behind_their_names():
     questions = EXERCISES[:40]
-    prompts = [question_prompt(TOKENIZER, question.text, with_marks=True, images=0) for question in questions]
-    (slotted,), names, seen = exhibited(TOKENIZER, questions, prompts, True, torch.Generator().manual_seed(0))
-    assert len(names) == sum(len(question.mentions) for question in questions)
+    prompts = [question_prompt(TOKENIZER, question.text, with_marks=True) for question in questions]
+    (slotted,), things = with_exhibits(TOKENIZER, [questions], [prompts], True)
+    assert len(things) == sum(len(question.mentions) for question in questions)
     for number, (question, prompt) in enumerate(zip(questions, slotted)):
         said, shown = "", []
         for piece in prompt.pieces:
             if isinstance(piece, NameSlot):
-                shown.append((len(said), piece.number))
-            else:
+                shown.append((len(said), piece))
+            elif isinstance(piece, tuple):
                 said += TOKENIZER.decode(piece)
         begin = said.index(question.text)
         assert [at - begin for at, _ in shown] == [end for _, end, _ in question.mentions]
-        rows = [row for row, name in enumerate(names) if name.prompt == number]
-        for row, (_, _, (which,)) in zip(rows, question.mentions):
-            middle = quarters(seen.own[row, 0]).mean(0)
-            torch.testing.assert_close(seen.outline[row, 0, :2], torch.tensor(question.shown[which][3:]))
-            torch.testing.assert_close(middle, torch.tensor(question.shown[which][:3]), atol=1e-3, rtol=1e-3)
+        own = [thing for thing in things if thing.place == number]
+        assert [thing.slots for thing in own] == [(slot,) for _, slot in shown]
+        assert [thing.which for thing in own] == [which for *_, (which,) in question.mentions]
 
 
 def test_models_whose_words_do_not_look_are_shown_nothing():

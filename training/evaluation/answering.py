@@ -118,6 +118,7 @@ class Answerer:
                 images=len(item.question.views),
                 with_queries=number in queries,
                 with_marks=self.model.config.language.marks,
+                with_cameras=self.model.config.language.situated,
             )
             for number, item in enumerate(asked)
         ]

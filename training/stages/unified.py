@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +25,7 @@ from uniugg_core.models.decoder import ViewOutput
 from uniugg_core.models.denoiser import Denoiser
 from uniugg_core.models.grounding import Found
 from uniugg_core.models.uniugg import Seen, UniUGG
-from uniugg_core.prompts import NameSlot, Piece, Prompt, question_prompt
+from uniugg_core.prompts import Prompt, question_prompt
 from uniugg_core.tokenizer import SpatialTokenizer
 
 from ..config import TrainConfig
@@ -36,8 +35,9 @@ from ..data.questions.sight import spoken_name
 from ..data.questions.types import Question
 from ..data.views import PairBatch
 from ..data.world.classes import CLASSES
+from ..exercising import exercise
 from ..losses.semantics import class_shares
-from ..mentions import exhibited, mentioned, where_things_are
+from ..mentions import mentioned, where_things_are
 from ..pictures import pair_sheet
 from ..showing import Talk, look
 from ..sources import open_source
@@ -49,7 +49,6 @@ from .vision import to_unit
 __all__ = ["UnifiedStage", "imagine_features"]
 
 FROZEN = ("encoder", "spatial", "vae")
-_FAINT = 0.3  # standard deviations of the features that things without a picture have
 _TEMPERATURE = 0.07  # of likenesses between picture tokens and words
 _SAMPLER = "dpm++"  # few steps suffice for validation
 
@@ -118,8 +117,8 @@ class UnifiedStage(Stage):
         source = open_source(self.config.data, self.model_config, split)
         if not self.own.drill_share:
             return source
-        seed = self.config.data.seed
-        drills = Drills(split, seed, shown=self.model_config.language.grounded)
+        seed, language = self.config.data.seed, self.model_config.language
+        drills = Drills(split, seed, shown=language.grounded, situated=language.situated)
         return Mixture((Part(source, 1.0, ("pair", "question")), Part(drills, 1.0, ("drill",))), seed)
 
     def kinds(self) -> dict[str, float]:
@@ -252,31 +251,10 @@ class UnifiedStage(Stage):
 
     def _drills(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """As :meth:`_answers`, of exercises."""
-        language = self.model.language
         questions = [question for together in batch["questions"] for question in together]
-        prompts, shown = [self._prompt(question) for question in questions], None
-        if self.model_config.language.grounded:
-            prompts, shown = self._exhibited(questions, prompts, generator)
-        # one row: no picture parts them
-        loss, right = language(language.collate([prompts], [[]], None, None if shown is None else [shown]))
+        lessons = exercise(self.model, self.tokenizer, questions, generator)
+        loss, right = self.model.language(lessons)
         return {"drill": loss, "drill_right": right}
-
-    def _exhibited(
-        self, questions: Sequence[Question], prompts: Sequence[Prompt], generator: torch.Generator
-    ) -> tuple[list[Prompt], list[dict[Piece, Tensor]]]:
-        """The prompts of exercises with what is shown behind names, and that: places, but features of nothing."""
-        vae, language = self.model.vae, self.model.language
-        (slotted,), names, spots = exhibited(
-            self.tokenizer, questions, prompts, self.model_config.language.marks, generator
-        )
-        shown: list[dict[Piece, Tensor]] = [{} for _ in prompts]
-        if names:
-            noise_MD = _FAINT * torch.randn(len(names), vae.feature_mean.numel(), generator=generator)
-            features_M1D = vae.destandardise(noise_MD.to(language.device))[:, None]
-            rows = language.embed_names(replace(spots.to(language.device), features=features_M1D))
-            for name, row in zip(names, rows):
-                shown[name.prompt][NameSlot(0, name.number)] = row[0]
-        return slotted, shown
 
     def _naming(self, features_PND: Tensor, classes_PHW: Tensor) -> Tensor:
         """How badly picture tokens tell by their likeness to words of what class their pixels are."""
@@ -328,5 +306,6 @@ class UnifiedStage(Stage):
             history=getattr(question, "history", ()),  # rooms ask one question at a time
             with_queries=question.target_from_reference is not None,
             with_marks=self.model_config.language.marks,
+            with_cameras=self.model_config.language.situated,
             answer=question.spoken,
         )

@@ -174,7 +174,9 @@ def with_slots(
                 ends = [at + 1 for at in range(len(piece)) if flags[at] and not flags[at + 1]]
                 cut[piece] = []
                 for start, end in zip([0, *ends], [*ends, len(piece)]):
-                    cut[piece] += [piece[start:end]] if start < end else []
+                    if start == end:  # a name ends the piece
+                        continue
+                    cut[piece].append(piece[start:end])
                     if end in ends:
                         names.append(Mention(talk, place, count, begin + end - 1))
                         cut[piece] += [NameSlot(picture, count) for picture in range(pictures[talk])]

@@ -26,12 +26,23 @@ from torch import Tensor, nn
 
 from ..config import LanguageConfig
 from ..errors import ErrorCode, UniuggError
-from ..prompts import ImageSlot, MarkSlot, NameSlot, Piece, Prompt, QuerySlot, condition_prefix, shared_pieces
+from ..prompts import (
+    CameraSlot,
+    ImageSlot,
+    MarkSlot,
+    NameSlot,
+    Piece,
+    Prompt,
+    QuerySlot,
+    condition_prefix,
+    shared_pieces,
+)
 from ..tokenizer import SpatialTokenizer
 from .grounding import Found, Grounding, Scenery, Sightings
 from .numbers import NumberTokens, median_number
 from .places import PlaceProjector
 from .qwen import as_computed, build_qwen
+from .situation import Situation
 
 __all__ = ["IGNORED", "Language", "Lessons", "Prefix"]
 
@@ -86,6 +97,7 @@ class Language(nn.Module):
         self.placed = PlaceProjector(width, waves=config.waves, silent=True) if config.placed else None
         self.mark = nn.Parameter(torch.randn(width) * 0.02) if config.marks else None
         self.grounding = Grounding(width, feature_width) if config.grounded else None
+        self.situation = Situation(width) if config.situated else None
         self.query = nn.Sequential(nn.Linear(_RAY, width), nn.GELU(), nn.Linear(width, width))
         self.view_query = nn.Parameter(torch.randn(width) * 0.02)
         self.condition_projector = (
@@ -93,7 +105,7 @@ class Language(nn.Module):
         )
         self.null_condition = nn.Parameter(torch.randn(self.condition_width) * 0.02) if project else None
         self._prefix: Prompt | None = None
-        self._stops: frozenset[int] = frozenset()
+        self.stops: frozenset[int] = frozenset()
         self._forbidden: Tensor | None = None
         self.numbers = NumberTokens()
 
@@ -109,7 +121,7 @@ class Language(nn.Module):
                 f"the tokenizer has {len(tokenizer)} entries, the embedding {self.config.vocab_size} rows",
             )
         self._prefix = condition_prefix(tokenizer)
-        self._stops = frozenset(tokenizer.stop_ids)
+        self.stops = frozenset(tokenizer.stop_ids)
         forbidden = torch.ones(self.config.vocab_size, dtype=torch.bool, device="cpu")
         forbidden[: len(tokenizer)] = False
         forbidden[sorted(tokenizer.control_ids)] = True
@@ -213,8 +225,7 @@ class Language(nn.Module):
             prompt: the order.
             images: picture tokens (N, W) by number, from :meth:`embed_features`.
             queries: (Q, W), from :meth:`embed_rays`, where the prompt has a slot for them.
-            shown: where the prompt has slots for marks and names these, (W,) each, from :meth:`embed_marks` and
-                :meth:`embed_names`.
+            shown: where the prompt has slots for marks, names and cameras these, (W,) each, see :meth:`UniUGG.show`.
             words: the prompt's pieces of text, each (T, W); None: they are looked up here.
 
         Returns:
@@ -238,7 +249,7 @@ class Language(nn.Module):
                 if queries is None:
                     raise UniuggError(ErrorCode.REQUEST_INVALID, "the prompt has transform queries, none were given")
                 part = queries
-            elif isinstance(piece, (MarkSlot, NameSlot)):
+            elif isinstance(piece, (CameraSlot, MarkSlot, NameSlot)):
                 if shown is None or piece not in shown:
                     raise UniuggError(ErrorCode.REQUEST_INVALID, f"the prompt shows {piece}, which was not given")
                 part = shown[piece][None]
@@ -467,7 +478,7 @@ class Language(nn.Module):
                 number = self._median_number(cache, logprobs, number_draws, max_new_tokens - said)
                 answer, drawn = number or answer, bool(number)
             yield from answer
-            if answer[-1][0] in self._stops:
+            if answer[-1][0] in self.stops:
                 return
             said += len(answer)
             step = self.embed_tokens([token for token, _ in answer])[None]

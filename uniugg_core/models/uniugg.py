@@ -16,15 +16,15 @@ from torch import Tensor, nn
 
 from ..cameras.rays import plucker_raymap
 from ..config import ModelConfig
-from ..pointmaps import canonical_map, compressed, mark_points, patch_points, quarters, splat, transform_points
-from ..prompts import MarkSlot, NameSlot, Piece, Prompt
+from ..pointmaps import canonical_map, patch_points, splat, transform_points
+from ..prompts import Prompt
 from ..tokenizer import SpatialTokenizer
 from .decoder import SpatialDecoder, ViewOutput
 from .denoiser import Denoiser, build_denoiser
 from .encoder import EncoderOutput, build_encoder
-from .grounding import Found, Scenery, sightings_of, with_slots
 from .initial import fill
 from .language import Language, Prefix
+from .showing import Shown, show
 from .vae import SpatialVAE
 
 __all__ = ["PARTS", "Generated", "Seen", "Shown", "UniUGG"]
@@ -45,12 +45,14 @@ class Seen:
         view: what the spatial decoder sees in each picture alone, in its own camera's frame; None where no part of the
             model reads it.
         placed: (B, H, W, 3) its points in the frame of the first picture of a question; None: it is the first.
+        matrix: (B, 3, 3) calibrations; there where `view` is.
     """
 
     features: Tensor
     grid: tuple[int, int]
     view: ViewOutput | None = None
     placed: Tensor | None = None
+    matrix: Tensor | None = None
 
     @classmethod
     def joined(cls, several: Sequence[Seen]) -> Seen:
@@ -66,22 +68,8 @@ class Seen:
             placed = torch.cat(
                 [view.points if seen.placed is None else seen.placed for seen, view in zip(several, views)]
             )
-        return cls(torch.cat([seen.features for seen in several]), several[0].grid, view, placed)
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What the language model is shown of what questions name.
-
-    Attributes:
-        prompts: of each talk, with slots for what its names found.
-        parts: for each of them what fills which slot, see :meth:`Language.assemble`.
-        found: where words looked; None: they do not look.
-    """
-
-    prompts: Sequence[Sequence[Prompt]]
-    parts: list[list[dict[Piece, Tensor]]]
-    found: Found | None = None
+        matrix = torch.cat([seen.matrix for seen in several])
+        return cls(torch.cat([seen.features for seen in several]), several[0].grid, view, placed, matrix)
 
 
 @dataclass(frozen=True)
@@ -206,7 +194,7 @@ class UniUGG(nn.Module):
         if not (self.config.language.points or self._previews):
             return Seen(features, grid)
         seen = Seen(features.to(self.dtype), grid)
-        return replace(seen, view=self.alone(seen, matrix))
+        return replace(seen, view=self.alone(seen, matrix), matrix=matrix.float().to(seen.features.device))
 
     def alone(self, seen: Seen, matrix: Tensor) -> ViewOutput:
         """What each picture shows by itself, in its own camera's frame; `matrix` (B, 3, 3) are the calibrations."""
@@ -242,64 +230,7 @@ class UniUGG(nn.Module):
             prompts: of each talk.
             poses: for each prompt target_from_reference (4, 4), if it is about a commanded pose, or None.
         """
-        if poses is None:
-            poses = [[None] * len(together) for together in prompts]
-        parts: list[list[dict[Piece, Tensor]]] = [[{} for _ in together] for together in prompts]
-        found = None
-        if self.config.language.grounded:
-            scenery = self._scenery(seen, pictures)
-            found = self.language.ground(prompts, scenery)
-            prompts, names = with_slots(prompts, found, scenery.there)
-            if names:
-                shown = sightings_of(names, found, scenery, _frames([poses[name.talk][name.prompt] for name in names]))
-                for name, row in zip(names, self.language.embed_names(shown)):
-                    own = row[: len(pictures[name.talk])]
-                    parts[name.talk][name.prompt] |= {NameSlot(k, name.number): mark for k, mark in enumerate(own)}
-        marked = [
-            (parts[talk][place], slot, pictures[talk][slot.index], poses[talk][place])
-            for talk, together in enumerate(prompts)
-            for place, prompt in enumerate(together)
-            for slot in prompt.marks
-        ]
-        if marked:
-            wanted, slots, whose, commanded = zip(*marked)
-            for part, slot, mark in zip(wanted, slots, self._marks(seen, slots, whose, commanded)):
-                part[slot] = mark
-        return Shown(prompts, parts, found)
-
-    def _scenery(self, seen: Seen, pictures: Sequence[Sequence[int]]) -> Scenery:
-        """The pictures of each talk beside each other."""
-        most = max(map(len, pictures))
-        # where a talk has fewer pictures, its first one stands in
-        device = seen.features.device
-        index = torch.tensor([[*own, *[own[0]] * (most - len(own))] for own in pictures], device=device)
-        there = torch.tensor([[n < len(own) for n in range(most)] for own in pictures], device=device)
-        own = quarters(patch_points(seen.view.points, self._patch))
-        placed = own if seen.placed is None else quarters(patch_points(seen.placed, self._patch))
-        return Scenery(seen.features[index], own[index], placed[index], there, seen.grid)
-
-    def _marks(
-        self, seen: Seen, slots: Sequence[MarkSlot], pictures: Sequence[int], poses: Sequence[Tensor | None]
-    ) -> Tensor:
-        """What the language model is shown (M, W) for M places that questions name.
-
-        Args:
-            seen: the pictures.
-            slots: the places; whose `index` is the question's own count of pictures.
-            pictures: which of the B of `seen` each is in.
-            poses: of the commanded camera (4, 4) that each question is about; read by grounded models.
-        """
-        rows, columns = seen.grid
-        device = seen.features.device
-        picture = torch.tensor(pictures, dtype=torch.long, device=device)
-        places = torch.tensor([(slot.x, slot.y) for slot in slots], dtype=torch.float32, device=device).reshape(-1, 2)
-        x, y = (places / 100 * places.new_tensor([columns, rows])).long().unbind(-1)
-        features = seen.features[picture, y.clamp(max=rows - 1) * columns + x.clamp(max=columns - 1)]
-        own = mark_points(seen.view.points, picture, places)
-        placed = own if seen.placed is None else mark_points(seen.placed, picture, places)
-        if self.config.language.grounded and any(pose is not None for pose in poses):
-            placed = compressed(transform_points(_frames(poses).to(device), quarters(placed)))
-        return self.language.embed_marks(features, own, placed)
+        return show(self, seen, pictures, prompts, poses)
 
     def condition(self, seen: Seen, raymap: Tensor) -> Tensor:
         """The language model's condition (B, Q, E) of the views that rays (B, h, w, 6) ask for."""
@@ -395,12 +326,6 @@ class UniUGG(nn.Module):
         return Generated(
             denoised.loss, denoised.clean, blind_B, lambda clean: self.vae.decode(self.vae.unscaled(clean))
         )
-
-
-def _frames(poses: Sequence[Tensor | None]) -> Tensor:
-    """Poses (..., 4, 4) from the first picture's frame to the one that a question is about; None: the same."""
-    still = torch.eye(4)
-    return torch.stack([still if pose is None else pose.to(still) for pose in poses])
 
 
 def _count(module: nn.Module) -> int:

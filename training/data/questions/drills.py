@@ -22,6 +22,7 @@ from .motions import Motion
 from .scene import SURE, bearing
 from .sight import plural, spoken_name
 from .types import LETTERS, Question, because, choice, length, lettered, metres, numeric, places
+from .viewpoints import viewpoint
 from .wording import phrase
 
 __all__ = ["Drills", "drill"]
@@ -29,6 +30,7 @@ __all__ = ["Drills", "drill"]
 _TOGETHER = 8  # exercises a sample
 _BEHIND = 0.75  # share of exercises that tell things behind their names
 _SHOWN = 0.75  # share of exercises that show them there, see .exhibits
+_MOVED = 0.5  # share of these that are about other cameras, see .viewpoints
 
 
 class Drills:
@@ -38,10 +40,11 @@ class Drills:
         split: another split, other exercises.
         seed: another seed, too.
         shown: whether things are shown as well, for models whose words look.
+        situated: whether other cameras are shown, too, for models that are told of them.
     """
 
-    def __init__(self, split: str = "train", seed: int = 0, *, shown: bool = False) -> None:
-        self.split, self.seed, self.shown = split, seed, shown
+    def __init__(self, split: str = "train", seed: int = 0, *, shown: bool = False, situated: bool = False) -> None:
+        self.split, self.seed, self.shown, self.situated = split, seed, shown, situated
 
     def batch(self, kind: str, indices: Sequence[int]) -> dict[str, Any]:
         """ "questions": for each sample a tuple of exercises; "index".
@@ -58,7 +61,9 @@ class Drills:
         return {"questions": tuple(made), "index": torch.tensor(list(indices))}
 
     def _one(self, rng: Random) -> Question:
-        return exhibit(rng) if self.shown and rng.random() < _SHOWN else drill(rng)
+        if not self.shown or rng.random() >= _SHOWN:
+            return drill(rng)
+        return viewpoint(rng) if self.situated and rng.random() < _MOVED else exhibit(rng)
 
 
 def drill(rng: Random) -> Question:

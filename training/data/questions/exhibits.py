@@ -16,28 +16,38 @@ from ..world.classes import CLASSES, STRUCTURE
 from ..world.palette import COLOURS
 from .scene import APART, RATIO, SURE, bearing
 from .sight import spoken_name
-from .types import LETTERS, Question, because, choice, lettered, metres, places
+from .types import LETTERS, Exhibition, Question, Spot, because, choice, lettered, metres, places
 from .wording import phrase
 
-__all__ = ["NO_PICTURE", "THINGS", "exhibit", "some_names"]
+__all__ = ["NO_PICTURE", "STILL", "THINGS", "draw_half", "draw_spot", "exhibit", "exhibited", "some_names"]
 
 THINGS = tuple(name for name in CLASSES if name not in STRUCTURE)
 NO_PICTURE = ()
-
-Spot = tuple[float, float, float]
+ONE_PICTURE = (0,)
+STILL = ((1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 0.0, 1.0))
 
 
 def exhibit(rng: Random) -> Question:
-    """One exercise; `shown` are places in the optical frame of a camera."""
+    """One exercise about what a single camera sees."""
     maker = rng.choice(_MAKERS)
     while True:
-        half = math.tan(math.radians(rng.uniform(45.0, 80.0)) / 2)
-        names = some_names(rng, 5)
-        spots = [_spot(rng, half) for _ in names]
-        question = maker(rng, names, spots, half)
+        half = draw_half(rng)
+        names = tuple(some_names(rng, 5))
+        spots = [draw_spot(rng, half) for _ in names]
+        question = maker(rng, list(names), spots, half)
         if question is not None:
-            seen = [(x, y, z, 0.5 + 0.5 * x / (z * half), 0.5 + 0.5 * y / (z * half)) for x, y, z in spots]
-            return _with_mentions(question, names, seen)
+            return exhibited(question, Exhibition(names, tuple((spot,) for spot in spots), half, (STILL,)))
+
+
+def exhibited(question: Question, shown: Exhibition) -> Question:
+    """The question with what it shows, and where the names of that stand in its text."""
+    found = sorted(
+        (match.start(), match.end(), (number,))
+        for number, name in enumerate(shown.names)
+        if not name.startswith("(")
+        for match in re.finditer(rf"{re.escape(name)}(?![a-z])", question.text)
+    )
+    return replace(question, mentions=tuple(found), shown=shown)
 
 
 def some_names(rng: Random, count: int) -> list[str]:
@@ -46,19 +56,15 @@ def some_names(rng: Random, count: int) -> list[str]:
     return [spoken_name(name, rng.choice(colours) if rng.random() < 0.3 else "") for name in rng.sample(THINGS, count)]
 
 
-def _spot(rng: Random, half: float) -> Spot:
-    ahead = math.exp(rng.uniform(math.log(0.5), math.log(6.0)))
+def draw_half(rng: Random) -> float:
+    """Tangent of half a camera's field of view."""
+    return math.tan(math.radians(rng.uniform(45.0, 80.0)) / 2)
+
+
+def draw_spot(rng: Random, half: float, near: float = 0.5, far: float = 6.0) -> Spot:
+    """A place that a camera sees."""
+    ahead = math.exp(rng.uniform(math.log(near), math.log(far)))
     return rng.uniform(-half, half) * ahead, rng.uniform(-half, half) * ahead, ahead
-
-
-def _with_mentions(question: Question, names: Sequence[str], spots: Sequence[tuple[float, ...]]) -> Question:
-    """The question with where its names stand, numbered as their spots."""
-    found = sorted(
-        (match.start(), match.end(), (number,))
-        for number, name in enumerate(names)
-        for match in re.finditer(rf"{re.escape(name)}(?![a-z])", question.text)
-    )
-    return replace(question, mentions=tuple(found), shown=tuple(spots))
 
 
 def _far_enough(lengths: Sequence[float], least: float) -> bool:
@@ -68,13 +74,13 @@ def _far_enough(lengths: Sequence[float], least: float) -> bool:
 
 def _camera_distance(rng: Random, names: list[str], spots: list[Spot], half: float) -> Question | None:
     text = phrase(rng, "camera_distance", a=names[0])
-    return metres("camera_distance", text, math.hypot(*spots[0]), NO_PICTURE)
+    return metres("camera_distance", text, math.hypot(*spots[0]), ONE_PICTURE)
 
 
 def _object_distance(rng: Random, names: list[str], spots: list[Spot], half: float) -> Question | None:
     distance = math.dist(spots[0], spots[1])
     text = phrase(rng, "object_distance", a=names[0], b=names[1])
-    return metres("object_distance", text, distance, NO_PICTURE) if distance >= APART else None
+    return metres("object_distance", text, distance, ONE_PICTURE) if distance >= APART else None
 
 
 def _depth_order(rng: Random, names: list[str], spots: list[Spot], half: float) -> Question | None:
@@ -86,9 +92,9 @@ def _depth_order(rng: Random, names: list[str], spots: list[Spot], half: float) 
     correct = lengths.index(max(lengths) if far else min(lengths))
     if count == 2:
         text = phrase(rng, "depth_order", a=names[0], b=names[1], where="in the image")
-        return choice("depth_order", text, asked, correct, NO_PICTURE, reason=because(asked, lengths))
+        return choice("depth_order", text, asked, correct, ONE_PICTURE, reason=because(asked, lengths))
     text = phrase(rng, "farthest" if far else "nearest", where="in the image")
-    return lettered("depth_order", text, asked, correct, NO_PICTURE, reason=because(LETTERS, lengths))
+    return lettered("depth_order", text, asked, correct, ONE_PICTURE, reason=because(LETTERS, lengths))
 
 
 def _relative_distance(rng: Random, names: list[str], spots: list[Spot], half: float) -> Question | None:
@@ -97,7 +103,7 @@ def _relative_distance(rng: Random, names: list[str], spots: list[Spot], half: f
     if not _far_enough(gaps, APART):
         return None
     text, reason = phrase(rng, "relative_distance", a=names[0]), because(LETTERS, gaps)
-    return lettered("relative_distance", text, others, gaps.index(min(gaps)), NO_PICTURE, reason=reason)
+    return lettered("relative_distance", text, others, gaps.index(min(gaps)), ONE_PICTURE, reason=reason)
 
 
 def _image_side(rng: Random, names: list[str], spots: list[Spot], half: float) -> Question | None:
@@ -107,7 +113,7 @@ def _image_side(rng: Random, names: list[str], spots: list[Spot], half: float) -
     text = phrase(rng, "image_side", a=names[0], b=names[1], where="in the image")
     reason = ", ".join(f"{name} {x}" for name, x in zip(names, across))
     options = ("left", "right")
-    return choice("image_side", text, options, int(across[0] > across[1]), NO_PICTURE, reason=reason)
+    return choice("image_side", text, options, int(across[0] > across[1]), ONE_PICTURE, reason=reason)
 
 
 def _direction(rng: Random, names: list[str], spots: list[Spot], half: float) -> Question | None:
@@ -117,7 +123,7 @@ def _direction(rng: Random, names: list[str], spots: list[Spot], half: float) ->
         return None
     text = phrase(rng, "direction_side", **dict(zip("abc", names)))
     options, reason = ("left", "right"), places(names, floor)
-    return choice("relative_direction", text, options, int(angle < 0), NO_PICTURE, reason=reason)
+    return choice("relative_direction", text, options, int(angle < 0), ONE_PICTURE, reason=reason)
 
 
 _MAKERS: tuple[Callable[[Random, list[str], list[Spot], float], Question | None], ...] = (

@@ -20,7 +20,7 @@ from .motions import motion_between
 from .types import LETTERS, Question, because, choice, lettered, metres, numeric
 from .wording import phrase, where
 
-__all__ = ["MAKERS", "Mark", "command", "mark_at"]
+__all__ = ["MAKERS", "RATIO", "Mark", "change_asked", "command", "commanded", "mark_at", "motion_asked"]
 
 RATIO = 1.15  # distances closer than this are not compared
 SMOOTH = 0.06  # largest relative change of depth around a marked point
@@ -128,16 +128,18 @@ def point_distance(pair: ViewPair, views: tuple[int, ...], rng: Random) -> Quest
 
 def camera_motion(pair: ViewPair, views: tuple[int, ...], rng: Random) -> Question | None:
     """How far the camera moved or turned, and where to."""
-    if views != (0, 1):
-        return None
-    move = motion_between(pair.target_from_reference)
+    return motion_asked(pair.target_from_reference, rng) if views == (0, 1) else None
+
+
+def motion_asked(target_from_reference: np.ndarray, rng: Random) -> Question | None:
+    """As :func:`camera_motion`, of any two frames."""
+    move, views = motion_between(target_from_reference), (0, 1)
     kind = rng.choice(("camera_shift", "camera_turn", "turn_side", "shift_side", "other_camera"))
     text = phrase(rng, kind)
     if kind == "camera_shift":
         return metres("camera_motion", text, move.distance, views) if move.distance >= 0.2 else None
     if kind == "camera_turn":
-        axes = pair.reference.world_from_camera[:3, 2] @ pair.target.world_from_camera[:3, 2]
-        angle = math.degrees(math.acos(min(1.0, max(-1.0, float(axes)))))
+        angle = math.degrees(math.acos(min(1.0, max(-1.0, float(target_from_reference[2, 2])))))
         return numeric("camera_motion", text, angle, "deg", 0, views) if angle >= 8 else None
     if kind == "turn_side":
         sure = abs(move.yaw) >= 8
@@ -154,9 +156,12 @@ def camera_motion(pair: ViewPair, views: tuple[int, ...], rng: Random) -> Questi
 
 def view_change(pair: ViewPair, views: tuple[int, ...], rng: Random) -> Question | None:
     """Which of four commands leads from the first view to the second."""
-    if views != (0, 1):
-        return None
-    true = motion_between(pair.target_from_reference).rounded()
+    return change_asked(pair.target_from_reference, rng) if views == (0, 1) else None
+
+
+def change_asked(target_from_reference: np.ndarray, rng: Random) -> Question | None:
+    """As :func:`view_change`, of any two frames."""
+    true = motion_between(target_from_reference).rounded()
     if abs(true.yaw) < 10 and max(abs(true.forward), abs(true.right)) < 0.3:
         return None
     # All four sign combinations of two components: no option stands out for somebody who does not look.
@@ -173,7 +178,7 @@ def view_change(pair: ViewPair, views: tuple[int, ...], rng: Random) -> Question
     order = rng.sample(range(4), 4)
     text = phrase(rng, "view_change")
     shown = tuple(options[k] for k in order)
-    return lettered("view_change", text, shown, order.index(0), views, reason=options[0])
+    return lettered("view_change", text, shown, order.index(0), (0, 1), reason=options[0])
 
 
 def visible(pair: ViewPair, views: tuple[int, ...], rng: Random) -> Question | None:
@@ -261,10 +266,15 @@ def command(pair: ViewPair, rng: Random) -> tuple[str, np.ndarray]:
 
     Half of them say the motion, rounded as people do; the others only point to the pose that comes with the question.
     """
+    return commanded(pair.target_from_reference, rng)
+
+
+def commanded(target_from_reference: np.ndarray, rng: Random) -> tuple[str, np.ndarray]:
+    """As :func:`command`, of any pose."""
     if rng.random() < 0.5:
-        said = motion_between(pair.target_from_reference).rounded()
+        said = motion_between(target_from_reference).rounded()
         return phrase(rng, "command", motion=said.words()), said.matrix()
-    return phrase(rng, "command_pose"), pair.target_from_reference
+    return phrase(rng, "command_pose"), target_from_reference
 
 
 def _mark(pair: ViewPair, view: int, rng: Random) -> Mark | None:

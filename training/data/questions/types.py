@@ -5,11 +5,46 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["LETTERS", "Matrix", "Question", "because", "choice", "length", "lettered", "metres", "numeric", "places"]
+__all__ = [
+    "LETTERS",
+    "Exhibition",
+    "Matrix",
+    "Question",
+    "Spot",
+    "because",
+    "choice",
+    "length",
+    "lettered",
+    "metres",
+    "numeric",
+    "places",
+]
 
 Matrix = tuple[tuple[float, ...], ...]
 
+Spot = tuple[float, float, float]  # x, y, z in metres, in a camera's optical frame
+
 LETTERS = "ABCDEFGH"
+
+
+@dataclass(frozen=True)
+class Exhibition:
+    """What an exercise shows without pictures: things, or marked points, and the cameras that see them.
+
+    Attributes:
+        names: of the things, as the question's text has them; "(x, y)" is a marked point.
+        spots: for each thing and each view where it is in the frame of that view's camera; None: not in that view.
+        half: tangent of half the cameras' field of view.
+        cameras: first_from_camera of every view.
+        surfaces: for each thing and view the metres from the other camera, the commanded one or the other view's, to
+            what that one sees in the thing's direction; None: the thing itself.
+    """
+
+    names: tuple[str, ...]
+    spots: tuple[tuple[Spot | None, ...], ...]
+    half: float
+    cameras: tuple[Matrix, ...]
+    surfaces: tuple[tuple[float | None, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -33,10 +68,7 @@ class Question:
     objects: tuple[int, ...] = ()  # evidence: object ids of the scene graph
     points: tuple[tuple[int, int, int], ...] = ()  # evidence: (view, x, y) of marked points
     mentions: tuple[tuple[int, int, tuple[int, ...]], ...] = ()  # names in `text`: where they begin and end, object ids
-    shown: tuple[
-        tuple[float, ...], ...
-    ] = ()  # without pictures: where what `mentions` names is; x, y, z in metres, and
-    # in the picture that there might be x and y, 0 to 1
+    shown: Exhibition | None = None  # instead of pictures; `mentions` are numbers of its things then
     target_from_reference: Matrix | None = None  # commanded pose that the question is about, (4, 4)
 
     @property

@@ -1,0 +1,224 @@
+"""How places lie to each other and to other cameras, and where those stood."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+from small_model import SMALL, refused
+
+from uniugg_core.errors import ErrorCode
+from uniugg_core.models.showing import first_places
+from uniugg_core.models.situation import (
+    Placed,
+    Situation,
+    elsewhere,
+    from_first,
+    other_picture,
+    poses_between,
+)
+from uniugg_core.models.uniugg import Seen, UniUGG
+from uniugg_core.outputs import Turn
+from uniugg_core.pointmaps import project, quarters, transform_points
+from uniugg_core.prompts import CameraSlot, MarkSlot, NameSlot, question_prompt
+from uniugg_core.tokenizer import SpatialTokenizer
+
+TOKENIZER = SpatialTokenizer.shipped()
+
+
+def rigid(seed: int, shift: float = 1.0) -> torch.Tensor:
+    pose = np.eye(4)
+    pose[:3, :3] = Rotation.random(random_state=seed).as_matrix()
+    pose[:3, 3] = np.random.default_rng(seed).normal(size=3) * shift
+    return torch.from_numpy(pose).float()
+
+
+def cloud(seed: int, count: int = 60) -> torch.Tensor:
+    draw = torch.Generator().manual_seed(seed)
+    return torch.randn(1, count, 3, generator=draw) + torch.tensor([0.0, 0.0, 3.0])
+
+
+class TestPoses:
+    @settings(max_examples=20, deadline=None)
+    @given(seed=st.integers(0, 10_000))
+    def test_a_rigid_motion_is_found(self, seed):
+        pose, seen = rigid(seed), cloud(seed)
+        found = poses_between(transform_points(pose[None], seen), seen)
+        torch.testing.assert_close(found[0], pose, atol=2e-4, rtol=1e-3)
+
+    def test_a_few_wrong_points_hardly_matter(self):
+        pose, seen = rigid(3), cloud(3)
+        points = transform_points(pose[None], seen)
+        points[:, :6] += 2.0
+        wrong, right = (poses_between(points, seen, rounds)[0] - pose for rounds in (1, 10))
+        assert right.abs().max() < 0.05 < wrong.abs().max()
+
+    def test_mirrored_points_still_give_a_turn(self):
+        seen = cloud(5)
+        found = poses_between(seen * torch.tensor([-1.0, 1.0, 1.0]), seen)[0, :3, :3]
+        assert torch.linalg.det(found) == pytest.approx(1.0, abs=1e-4)
+
+
+def placed(first=(0, 0, 2)) -> Placed:
+    middles = torch.tensor([[[0.0, 0, 1], [1, 0, 1]], [[3.0, 4, 1], [1, 0, 3]], [[9.0, 9, 9], [8, 8, 8]]])
+    return Placed(torch.ones(3, 2), middles[:, :, None].expand(-1, -1, 4, -1), torch.tensor(first))
+
+
+class TestFromFirst:
+    def test_lengths_to_the_first_place_of_the_same_picture(self):
+        points, weight = from_first(placed())
+        assert quarters(points).norm(dim=-1)[1].mean(-1).tolist() == pytest.approx([5.0, 2.0], abs=1e-4)
+        assert weight.tolist() == [[0, 0], [1, 1], [0, 0]]  # first ones lie nowhere from themselves
+
+    def test_lengths_to_the_first_place_of_the_other_picture(self):
+        other = torch.tensor([other_picture(2)] * 3)
+        points, _ = from_first(placed(), other)
+        expected = [math.dist((3, 4, 1), (1, 0, 1)), math.dist((1, 0, 3), (0, 0, 1))]
+        assert quarters(points).norm(dim=-1)[1].mean(-1).tolist() == pytest.approx(expected, abs=1e-4)
+
+    def test_what_is_not_there_has_no_say(self):
+        some = dataclasses.replace(placed(), share=torch.tensor([[0.5, 0.0], [1.0, 1.0], [1.0, 1.0]]))
+        assert from_first(some)[1][1].tolist() == [0.5, 0.0]
+        assert from_first(some, torch.tensor([other_picture(2)] * 3))[1][1].tolist() == [0.0, 0.5]
+
+    def test_the_other_picture(self):
+        assert [other_picture(count) for count in (1, 2, 4)] == [[0], [1, 0], [1, 0, 0, 0]]
+
+
+class TestElsewhere:
+    K = torch.tensor([[80.0, 0, 63], [0, 90, 65], [0, 0, 1]])
+    SIZE = torch.tensor([128, 130])
+
+    def at(self, point, pose=None):
+        points = torch.tensor(point, dtype=torch.float32).expand(1, 1, 4, 3)
+        pose = torch.eye(4) if pose is None else pose
+        return elsewhere(points, torch.ones(1, 1), pose[None, None], self.K[None, None], self.SIZE)
+
+    def test_a_place_is_where_the_camera_has_it(self):
+        pose, point = rigid(1, 0.3), torch.tensor([[0.4, -0.3, 2.0]])
+        there = self.at(point[0].tolist(), pose)
+        moved = transform_points(pose, point)
+        pixel, depth = project(moved[None], self.K[None])
+        assert bool(there.ahead) == bool(depth > 0.05)
+        if there.ahead:
+            torch.testing.assert_close(there.spot[0, 0], ((pixel[0, 0] + 0.5) / self.SIZE).clamp(-1, 2))
+        assert float(there.distance) == pytest.approx(float(moved.norm()), rel=1e-4)
+
+    def test_the_middle_and_the_border(self):
+        assert self.at([0, 0, 5]).spot[0, 0].tolist() == pytest.approx([63.5 / 128, 65.5 / 130])
+        assert self.at([100, 0, 1]).spot[0, 0, 0] == 2  # far to the side is no farther than that
+        assert self.at([-1, 0, -1]).spot[0, 0].tolist() == [-1, 0.5] and not self.at([-1, 0, -1]).ahead
+        assert self.at([1, 0, -1]).spot[0, 0].tolist() == [2, 0.5]
+
+
+class TestFirstPlaces:
+    def prompt(self, text, history=()):
+        return question_prompt(TOKENIZER, text, images=2, history=history, with_marks=True)
+
+    def test_the_first_one_leads(self):
+        first = first_places(self.prompt("From (1, 2) to (3, 4)?"), frozenset(TOKENIZER.stop_ids))
+        one, other = MarkSlot(0, 1, 2), MarkSlot(0, 3, 4)
+        assert first == {one: one, other: one}
+
+    def test_a_question_has_its_own(self):
+        prompt = self.prompt("And (5, 6) to (7, 8)?", [Turn("How far is (1, 2)?", "2 m")])
+        first = first_places(prompt, frozenset(TOKENIZER.stop_ids))
+        assert first[MarkSlot(0, 7, 8)] == first[MarkSlot(0, 5, 6)] == MarkSlot(0, 5, 6)
+        assert first[MarkSlot(0, 1, 2)] == MarkSlot(0, 1, 2)
+
+
+class TestModel:
+    CHANGES = {f"language__{name}": True for name in ("points", "placed", "waves", "marks", "grounded", "situated")}
+
+    def model(self, **changes) -> UniUGG:
+        return UniUGG.initialised(SMALL.replace(**{**self.CHANGES, **changes}), 0, TOKENIZER)
+
+    def shown(self, model: UniUGG, text: str, pictures: int = 2, pose: torch.Tensor | None = None):
+        config = model.config
+        side = config.image_size // config.encoder.patch
+        draw = torch.Generator().manual_seed(0)
+        features = torch.randn(pictures, side * side, config.encoder.width, generator=draw)
+        k = torch.tensor([[60.0, 0, 31], [0, 60, 31], [0, 0, 1]]).expand(pictures, 3, 3)
+        with torch.no_grad():
+            alone = [model.see(features[n : n + 1], (side, side), k[n : n + 1]) for n in range(pictures)]
+            alone[1:] = [model.beside(alone[0], seen, k[:1]) for seen in alone[1:]]
+            prompt = question_prompt(TOKENIZER, text, images=pictures, with_marks=True, with_cameras=True)
+            told = model.show(Seen.joined(alone), [range(pictures)], [[prompt]], None if pose is None else [[pose]])
+        return told.prompts[0][0], told.parts[0][0]
+
+    def test_it_needs_words_that_look(self):
+        refused(ErrorCode.CHECKPOINT_INVALID, SMALL.replace, **{**self.CHANGES, "language__grounded": False})
+
+    def test_before_training_places_are_shown_as_without(self):
+        model, plain = self.model(), self.model(language__situated=False)
+        plain.load_state_dict({k: v for k, v in model.state_dict().items() if "situation" not in k})
+        text = "Is (10, 20) nearer than (60, 70)?"
+        (_, parts), (_, same) = self.shown(model, text), self.shown(plain, text)
+        assert {k for k in parts if not isinstance(k, CameraSlot)} == set(same)
+        assert all(torch.equal(parts[slot], row) for slot, row in same.items())
+
+    def test_every_later_picture_comes_with_its_camera(self):
+        prompt, parts = self.shown(self.model(), "What?", pictures=3)
+        assert prompt.cameras == (CameraSlot(1), CameraSlot(2)) and set(prompt.cameras) <= set(parts)
+        assert not torch.equal(parts[CameraSlot(1)], parts[CameraSlot(2)])
+        assert not self.shown(self.model(), "What?", pictures=1)[0].cameras
+
+    @pytest.mark.parametrize(
+        ("part", "pictures", "commanded", "told"),
+        [
+            ("beside", 1, False, {(0, False)}),
+            ("beside", 2, False, {(0, False), (1, False)}),
+            ("across", 1, False, set()),
+            ("across", 2, False, {(0, False), (1, False)}),
+            ("elsewhere", 1, False, set()),
+            ("elsewhere", 1, True, {(0, True), (0, False)}),
+            ("elsewhere", 2, False, {(0, True), (1, True), (0, False), (1, False)}),
+        ],
+    )
+    def test_who_is_told_what(self, part, pictures, commanded, told):
+        """Pictures in which places, and whether the first one named, are told something."""
+        model, plain = self.model(), self.model()
+        with torch.no_grad():
+            getattr(model.language.situation, part)[2].bias.fill_(1.0)
+        pose = rigid(2, 0.2) if commanded else None
+        text = "Is (10, 20) nearer than (60, 70)?"
+        (_, parts), (_, same) = (self.shown(one, text, pictures, pose) for one in (model, plain))
+        changed = {
+            (slot.index, slot.x == 10)
+            for slot in parts
+            if isinstance(slot, MarkSlot) and not torch.equal(parts[slot], same[slot])
+        }
+        assert changed == told
+
+    def test_names_that_find_something_are_told_too(self):
+        model, plain = self.model(), self.model()
+        with torch.no_grad():
+            model.language.situation.beside[2].bias.fill_(1.0)
+            for one in (model, plain):
+                one.language.grounding.nothing.bias.fill_(-30.0)
+        # every word finds something, so the name begins with the question and ends where the mark stands
+        (prompt, parts), (_, same) = (self.shown(one, "The chair (10, 20)?", 1) for one in (model, plain))
+        first, second = [piece for piece in prompt.pieces if isinstance(piece, (MarkSlot, NameSlot))][:2]
+        assert isinstance(first, NameSlot) and isinstance(second, MarkSlot)
+        assert torch.equal(parts[first], same[first]) and not torch.equal(parts[second], same[second])
+
+    def test_all_of_it_learns(self):
+        model = Situation(16)
+        points, weight = from_first(placed((0, 0, 0)))
+        there = elsewhere(
+            placed().points,
+            torch.ones(3, 2),
+            torch.eye(4).expand(3, 2, 4, 4),
+            torch.eye(3).expand(3, 2, 3, 3),
+            torch.ones(2),
+        )
+        told = model((points, weight), (points, weight), there)
+        assert told.shape == (3, 2, 16) and not told.any()
+        (told.sum() + model.cameras(torch.eye(4)[None]).sum()).backward()
+        assert all(p.grad is not None for name, p in model.named_parameters())

@@ -1,0 +1,203 @@
+"""Exercises about other cameras: their answers follow from where things and cameras are, and so does what is shown."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter, defaultdict
+from random import Random
+
+import numpy as np
+import pytest
+import torch
+
+from training.data.questions.drills import Drills
+from training.data.questions.viewpoints import viewpoint
+from training.exercising import exercise
+from uniugg_core.cameras import motion
+from uniugg_core.config import preset
+from uniugg_core.models import showing
+from uniugg_core.models.uniugg import UniUGG
+from uniugg_core.prompts import CameraSlot, MarkSlot
+from uniugg_core.tokenizer import SpatialTokenizer
+
+TOKENIZER = SpatialTokenizer.shipped()
+EXERCISES = [viewpoint(Random(seed)) for seed in range(1500)]
+BY_FAMILY = defaultdict(list)
+for made in EXERCISES:
+    BY_FAMILY[made.family].append(made)
+
+
+def moved(transform, spot):
+    transform = np.asarray(transform)
+    return transform[:3, :3] @ spot + transform[:3, 3]
+
+
+def in_first(question, name, view=0):
+    """Where a thing is in the first camera's frame, by the picture that the question means."""
+    return moved(question.shown.cameras[view], question.shown.spots[question.shown.names.index(name)][view])
+
+
+def spot_in(question, point, half):
+    return 0.5 + 0.5 * point[0] / (point[2] * half), 0.5 + 0.5 * point[1] / (point[2] * half)
+
+
+def near(question, value):
+    assert question.value == pytest.approx(value, abs=0.051 if value >= 0.995 else 0.0051)
+
+
+def marks(question):
+    return [f"({x}, {y})" for x, y in re.findall(r"\((\d+), (\d+)\)", question.text)]
+
+
+def test_they_are_of_all_kinds_and_no_answer_is_a_safe_guess():
+    assert set(BY_FAMILY) == {
+        *("commanded_view", "commanded_side", "commanded_distance", "commanded_point", "camera_motion", "view_change"),
+        *("match", "visible", "nearer_camera", "point_distance", "appearance"),
+    }
+    assert all(len(found) > 30 for found in BY_FAMILY.values())
+    for family in ("commanded_view", "view_change", "match", "visible", "nearer_camera", "appearance"):
+        answers = Counter((len(e.options), e.correct) for e in BY_FAMILY[family])
+        for (options, _), count in answers.items():
+            assert count < 1.7 / options * sum(n for (size, _), n in answers.items() if size == options)
+
+
+def test_the_same_number_gives_the_same_exercise():
+    assert [viewpoint(Random(seed)) for seed in range(40)] == EXERCISES[:40]
+
+
+def test_commanded_views():
+    for question in BY_FAMILY["commanded_view"]:
+        half, seen = question.shown.half, []
+        for name in question.options:
+            which = question.shown.names.index(name)
+            x, y, z = moved(question.target_from_reference, question.shown.spots[which][0])
+            inside = z > 0.1 and all(0 < place < 1 for place in spot_in(question, (x, y, z), half))
+            surface = question.shown.surfaces[which][0]
+            seen.append(inside and surface is None)
+        hidden = any(word in question.text for word in ("out of sight", "no longer", "not be seen"))
+        assert seen == [(k == question.correct) != hidden for k in range(len(seen))]
+
+
+def test_commanded_sides_and_distances():
+    for question in (*BY_FAMILY["commanded_side"], *BY_FAMILY["commanded_distance"]):
+        ((start, end, (which,)),) = question.mentions
+        assert question.text[start:end] == question.shown.names[which]
+        then = moved(question.target_from_reference, question.shown.spots[which][0])
+        if question.family == "commanded_distance":
+            near(question, np.linalg.norm(then))
+        else:
+            x = spot_in(question, then, question.shown.half)[0]
+            assert question.reason == f"at {round(100 * x)}"
+            assert question.answer == ("left" if x < 1 / 3 else "middle" if x < 2 / 3 else "right")
+    for question in BY_FAMILY["commanded_point"]:
+        near(question, np.linalg.norm(moved(question.target_from_reference, question.shown.spots[0][0])))
+
+
+def test_said_motions_are_those_of_the_pose():
+    turned = [q for q in BY_FAMILY["commanded_point"] if re.search(r"turn (left|right) \d+ degrees[\":]", q.text)]
+    assert len(turned) > 10
+    for question in turned:
+        side, degrees = re.search(r"turn (left|right) (\d+)", question.text).groups()
+        pose = np.asarray(question.target_from_reference)
+        assert pose[:3, :3] == pytest.approx(
+            motion(yaw=math.radians(int(degrees)) * (1 if side == "right" else -1))[:3, :3], abs=1e-6
+        )
+
+
+def test_how_the_camera_moved():
+    for question in BY_FAMILY["camera_motion"]:
+        camera = np.asarray(question.shown.cameras[1])
+        right, _, ahead = camera[:3, 3]
+        if question.unit == "m":
+            near(question, np.linalg.norm(camera[:3, 3]))
+        elif question.unit == "deg":
+            assert question.value == pytest.approx(math.degrees(math.acos(camera[2, 2])), abs=0.51)
+        elif "forward" in question.options:
+            largest = {"right": right, "left": -right, "forward": ahead, "backward": -ahead}
+            assert question.answer == max(largest, key=largest.get)
+        else:
+            turned = "turn" in question.text
+            assert question.answer == ("right" if (camera[0, 2] if turned else right) > 0 else "left")
+
+
+def test_points_of_two_pictures():
+    for question in BY_FAMILY["match"]:
+        source = int(re.search(r"\) in frame (\d)", question.text)[1]) - 1
+        mark, *options = marks(question)
+        places = [in_first(question, option, 1 - source) for option in options]
+        gaps = [math.dist(place, in_first(question, mark, source)) for place in places]
+        assert question.correct == gaps.index(min(gaps))
+    for question in BY_FAMILY["nearer_camera"]:
+        source = int(re.search(r"in frame (\d)", question.text)[1]) - 1
+        place = in_first(question, marks(question)[0], source)
+        away = [np.linalg.norm(place - np.asarray(camera)[:3, 3]) for camera in question.shown.cameras]
+        assert question.correct == away.index(min(away))
+    for question in BY_FAMILY["point_distance"]:
+        first, second = marks(question)
+        frames = re.findall(r"frame (\d)", question.text)
+        views = [int(frame) - 1 for frame in frames] * (2 if len(frames) == 1 else 1) or [0, 0]
+        near(question, math.dist(in_first(question, first, views[0]), in_first(question, second, views[1])))
+
+
+def test_what_a_picture_shows():
+    for question in BY_FAMILY["visible"]:
+        source = 0 if re.search(r"\) in frame 1|\) of frame 1", question.text) else 1
+        place = in_first(question, marks(question)[0], source)
+        camera = np.linalg.inv(np.asarray(question.shown.cameras[1 - source]))
+        there = moved(camera, place)
+        inside = there[2] > 0.1 and all(0 < x < 1 for x in spot_in(question, there, question.shown.half))
+        hidden = question.shown.surfaces[0][source] < 0.9 * np.linalg.norm(there)
+        assert question.answer == ("yes" if inside and not hidden else "no")
+    for question in BY_FAMILY["appearance"]:
+        (seen,) = question.shown.spots
+        expected = "both" if all(seen) else "frame 1" if seen[0] else "frame 2"
+        assert question.answer == expected
+
+
+def test_what_the_model_is_told_is_what_the_exercise_says(monkeypatch):
+    """Cameras, and where they have things, as the model is told them; the rest is what pictures would give."""
+    model = UniUGG.initialised(preset("tiny"), 0, TOKENIZER)
+    questions = [q for family in ("visible", "commanded_side", "match") for q in BY_FAMILY[family][:12]]
+    told = []
+    situate = showing.situate
+
+    def listening(language, prompts, counts, parts, spots, from_elsewhere):
+        def also(whose, placed, other):
+            told.append((prompts, whose, from_elsewhere(whose, placed, other)))
+            return told[-1][2]
+
+        situate(language, prompts, counts, parts, spots, also)
+
+    monkeypatch.setattr("training.exercising.situate", listening)
+    lessons = exercise(model, TOKENIZER, questions, torch.Generator().manual_seed(0))
+    assert len(lessons.asked) == len(questions)
+    ((prompts, whose, there),) = told
+    counts = sorted({len(question.views) for question in questions})
+    rows = [[q for q in questions if len(q.views) == count] for count in counts]
+    for number, (talk, place, slot) in enumerate(whose):
+        question = rows[talk][place]
+        if question.family == "commanded_side":
+            expected = int(question.reason.removeprefix("at "))
+            assert 100 * float(there.spot[number, 0, 0]) == pytest.approx(expected, abs=1.5)
+        if question.family == "visible":
+            source = 0 if re.search(r"\) in frame 1|\) of frame 1", question.text) else 1
+            inside = bool(((there.spot[number, source] > 0) & (there.spot[number, source] < 1)).all())
+            clear = float(there.surface[number, source] / there.distance[number, source]) > 0.9
+            assert question.answer == ("yes" if inside and clear and there.ahead[number, source] else "no")
+            assert isinstance(slot, MarkSlot)
+    assert all(
+        CameraSlot(1) in prompt.pieces
+        for row, prompt_row in zip(rows, prompts)
+        for prompt in prompt_row
+        if len(row[0].views) == 2
+    )
+
+
+def test_only_models_that_are_told_of_cameras_get_them():
+    plain, situated = (
+        Drills("train", 0, shown=True, situated=flag).batch("drill", range(8))["questions"] for flag in (False, True)
+    )
+    assert not any(len(question.views) == 2 for together in plain for question in together)
+    share = [question.family in BY_FAMILY and bool(question.shown) for together in situated for question in together]
+    assert 0.2 < sum(share) / len(share) < 0.6

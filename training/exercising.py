@@ -1,0 +1,260 @@
+"""Exercises for the language model: questions whose things are shown to it without pictures, where they exactly are.
+
+Shape letters: M names or places, P views, D feature width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from uniugg_core.errors import ErrorCode, UniuggError
+from uniugg_core.models.grounding import Found, Sightings, with_slots
+from uniugg_core.models.language import Lessons
+from uniugg_core.models.showing import Parts, Spots, Whose, situate
+from uniugg_core.models.situation import Elsewhere, Placed, elsewhere
+from uniugg_core.models.uniugg import UniUGG
+from uniugg_core.pointmaps import compressed, inverse_transform, quarters, transform_points
+from uniugg_core.prompts import MarkSlot, NameSlot, Piece, Prompt, question_prompt
+from uniugg_core.tokenizer import SpatialTokenizer
+
+from .data.questions.types import Exhibition, Question
+from .mentions import mentioned
+
+__all__ = ["exercise", "with_exhibits"]
+
+_FAINT = 0.3  # standard deviations of the features that things without a picture have
+_SIDE = 0.06  # of a shown patch, as a share of its distance; about a pixel's to a token's
+_CORNERS = ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25))  # middles of its quarters
+_MOST = 2  # views of an exercise
+
+
+@dataclass(frozen=True)
+class _Thing:
+    """A thing or marked point of an exercise, in which prompt it is shown, and in which slots."""
+
+    talk: int
+    place: int
+    which: int
+    slots: tuple[Piece, ...]  # one a view
+
+
+def exercise(
+    model: UniUGG, tokenizer: SpatialTokenizer, questions: Sequence[Question], generator: torch.Generator
+) -> Lessons:
+    """Exercises, ready to be learnt: a row for each number of views, since no picture parts them.
+
+    Args:
+        model: its language model learns.
+        tokenizer: its.
+        questions: the exercises.
+        generator: draws what exercises leave open: how far things spread, and features of nothing.
+    """
+    own = model.config.language
+    counts = sorted({len(question.views) for question in questions})
+    rows = [[question for question in questions if len(question.views) == count] for count in counts]
+    prompts = [
+        [
+            question_prompt(
+                tokenizer,
+                question.text,
+                images=len(question.views),
+                with_marks=own.marks,
+                with_cameras=own.situated,
+                answer=question.spoken,
+            )
+            for question in row
+        ]
+        for row in rows
+    ]
+    blank = torch.zeros(0, own.width, device=model.device, dtype=model.dtype)
+    images = [[blank] * count for count in counts]
+    if not own.grounded:
+        return model.language.collate(prompts, images)
+    slotted, things = with_exhibits(tokenizer, rows, prompts, own.marks)
+    parts = _parts(model, rows, slotted, things, [max(1, count) for count in counts], generator)
+    return model.language.collate(slotted, images, None, parts)
+
+
+def with_exhibits(
+    tokenizer: SpatialTokenizer,
+    rows: Sequence[Sequence[Question]],
+    prompts: Sequence[Sequence[Prompt]],
+    with_marks: bool,
+) -> tuple[list[list[Prompt]], list[_Thing]]:
+    """Prompts as if their words had looked at pictures and found exactly what is shown, and all that is.
+
+    Args:
+        tokenizer: of the prompts.
+        rows: exercises, those of a row with as many views.
+        prompts: made of them.
+        with_marks: as the prompts were made.
+    """
+    starts: list[list[dict[Piece, int]]] = []
+    named: dict[tuple[int, int, int], int] = {}
+    lengths = []
+    for talk, (row, together) in enumerate(zip(rows, prompts)):
+        starts.append([])
+        length = 0
+        for place, (question, prompt) in enumerate(zip(row, together)):
+            begin: dict[Piece, int] = {}
+            for piece in prompt.words:
+                begin[piece] = length
+                length += len(piece)
+            starts[-1].append(begin)
+            if question.shown:
+                for _, last, (which,) in mentioned(tokenizer, question, prompt, begin, with_marks):
+                    named[talk, place, last] = which
+        lengths.append(length)
+    nothing = torch.ones(len(rows), max(lengths), _MOST, dtype=torch.bool)
+    for talk, _, word in named:
+        nothing[talk, word] = False
+    there = torch.tensor([[view < max(1, len(row[0].views)) for view in range(_MOST)] for row in rows])
+    likely = torch.stack([~nothing, nothing], dim=-1).float().log()
+    slotted, names = with_slots(prompts, Found(likely, starts), there)
+    views = there.sum(1).tolist()
+    things = [
+        _Thing(
+            name.talk,
+            name.prompt,
+            named[name.talk, name.prompt, name.word],
+            tuple(NameSlot(view, name.number) for view in range(views[name.talk])),
+        )
+        for name in names
+    ]
+    for talk, (row, together) in enumerate(zip(rows, slotted)):
+        for place, (question, prompt) in enumerate(zip(row, together)):
+            for slot in prompt.marks:
+                name = f"({slot.x}, {slot.y})"
+                if slot.index == 0 and question.shown and name in question.shown.names:
+                    slots = tuple(MarkSlot(view, slot.x, slot.y) for view in range(views[talk]))
+                    things.append(_Thing(talk, place, question.shown.names.index(name), slots))
+    return slotted, things
+
+
+def _parts(
+    model: UniUGG,
+    rows: Sequence[Sequence[Question]],
+    prompts: Sequence[Sequence[Prompt]],
+    things: Sequence[_Thing],
+    counts: Sequence[int],
+    generator: torch.Generator,
+) -> Parts:
+    """What is shown in every prompt's slots."""
+    language, device = model.language, model.device
+    parts: Parts = [[{} for _ in row] for row in rows]
+    spots: Spots = [[{} for _ in row] for row in rows]
+    shows = [_shown(rows, thing) for thing in things]
+    if things:
+        seen = _sightings(rows, things, shows, generator)
+        noise = _FAINT * torch.randn(*seen.share.shape, model.vae.feature_mean.numel(), generator=generator)
+        features_MPD = model.vae.destandardise(noise.to(device))
+        named_MPW = language.embed_names(replace(seen.to(device), features=features_MPD))
+        marked_MPW = language.embed_marks(features_MPD, seen.own.to(device), seen.placed.to(device))
+        where_MPQ3 = quarters(seen.placed.to(device))
+        for number, thing in enumerate(things):
+            for view, slot in enumerate(thing.slots):
+                own = named_MPW if isinstance(slot, NameSlot) else marked_MPW
+                parts[thing.talk][thing.place][slot] = own[number, view]
+                spots[thing.talk][thing.place][slot] = seen.share[number, view].to(device), where_MPQ3[number, view]
+    if model.config.language.situated:
+        _tell_cameras(model, rows, prompts, parts)
+        number_of = {(thing.talk, thing.place, thing.slots[0]): number for number, thing in enumerate(things)}
+
+        def from_elsewhere(whose: Sequence[Whose], placed: Placed, other_MP: Tensor) -> Elsewhere:
+            order = [number_of[one] for one in whose]
+            return _elsewhere(rows, [things[n] for n in order], [shows[n] for n in order], placed, other_MP)
+
+        situate(language, prompts, counts, parts, spots, from_elsewhere)
+    return parts
+
+
+def _shown(rows: Sequence[Sequence[Question]], thing: _Thing) -> Exhibition:
+    shown = rows[thing.talk][thing.place].shown
+    if shown is None:
+        raise UniuggError(ErrorCode.REQUEST_INVALID, "an exercise that shows nothing has a thing")
+    return shown
+
+
+def _sightings(
+    rows: Sequence[Sequence[Question]],
+    things: Sequence[_Thing],
+    shows: Sequence[Exhibition],
+    generator: torch.Generator,
+) -> Sightings:
+    """What was found of the things, without features."""
+    count = len(things)
+    share_MP, middle_MP3 = torch.zeros(count, _MOST), torch.tensor([0.0, 0.0, 1.0]).repeat(count, _MOST, 1)
+    moves_MP44, half_M11 = torch.eye(4).repeat(count, _MOST, 1, 1), torch.ones(count, 1, 1)
+    for number, (thing, shown) in enumerate(zip(things, shows)):
+        half_M11[number] = shown.half
+        commanded = rows[thing.talk][thing.place].target_from_reference
+        for view, spot in enumerate(shown.spots[thing.which]):
+            moves_MP44[number, view] = torch.tensor(commanded or shown.cameras[view])
+            if spot is not None:
+                share_MP[number, view], middle_MP3[number, view] = 1.0, torch.tensor(spot)
+    named_M = torch.tensor([isinstance(thing.slots[0], NameSlot) for thing in things])
+    spread_M11 = torch.where(named_M, torch.rand(count, generator=generator), 0.15)[:, None, None]
+    side_MP1 = _SIDE * middle_MP3[..., 2:] * spread_M11
+    around = [middle_MP3 + F.pad(side_MP1 * middle_MP3.new_tensor(corner), (0, 1)) for corner in _CORNERS]
+    own_MPQ3 = torch.stack(around, dim=2)
+    placed_MPQ3 = transform_points(moves_MP44.flatten(0, 1), own_MPQ3.flatten(0, 1)).view_as(own_MPQ3)
+    picture_MP2 = 0.5 + 0.5 * middle_MP3[..., :2] / (middle_MP3[..., 2:] * half_M11)
+    extent_MP3 = 0.03 + 0.2 * torch.rand(count, _MOST, 3, generator=generator)
+    spread_MP2 = 0.02 + 0.1 * torch.rand(count, _MOST, 2, generator=generator)
+    outline_MP4, none = torch.cat([picture_MP2, spread_MP2], dim=-1), torch.empty(0)
+    return Sightings(share_MP, none, compressed(own_MPQ3), compressed(placed_MPQ3), extent_MP3, outline_MP4)
+
+
+def _tell_cameras(
+    model: UniUGG, rows: Sequence[Sequence[Question]], prompts: Sequence[Sequence[Prompt]], parts: Parts
+) -> None:
+    told = [
+        (talk, place, slot)
+        for talk, together in enumerate(prompts)
+        for place, prompt in enumerate(together)
+        for slot in prompt.cameras
+    ]
+    if not told:
+        return
+    poses = torch.tensor([rows[talk][place].shown.cameras[slot.index] for talk, place, slot in told])
+    for (talk, place, slot), row in zip(told, model.language.situation.cameras(poses.to(model.device))):
+        parts[talk][place][slot] = row
+
+
+def _elsewhere(
+    rows: Sequence[Sequence[Question]],
+    things: Sequence[_Thing],
+    shows: Sequence[Exhibition],
+    placed: Placed,
+    other_MP: Tensor,
+) -> Elsewhere:
+    """Where the other cameras have the things."""
+    (count, most), device = other_MP.shape, other_MP.device
+    cameras_MP44, matrix_M33 = torch.eye(4).repeat(count, most, 1, 1), torch.eye(3).repeat(count, 1, 1)
+    known_M1 = torch.zeros(count, 1, dtype=torch.bool)
+    for number, (thing, shown) in enumerate(zip(things, shows)):
+        commanded = rows[thing.talk][thing.place].target_from_reference is not None
+        known_M1[number] = commanded or len(shown.cameras) > 1
+        # a picture with a side of one pixel, whose middle is at 0
+        matrix_M33[number, 0, 0] = matrix_M33[number, 1, 1] = 0.5 / shown.half
+        if not commanded and len(shown.cameras) > 1:
+            cameras_MP44[number] = torch.tensor([shown.cameras[other] for other in other_MP[number].tolist()])
+    there = elsewhere(
+        placed.points,
+        placed.share * known_M1.to(device),
+        inverse_transform(cameras_MP44).to(device),
+        matrix_M33[:, None].expand(-1, most, -1, -1).to(device),
+        torch.ones(2, device=device),
+    )
+    surface_MP = there.distance.clone()
+    for number, (thing, shown) in enumerate(zip(things, shows)):
+        if shown.surfaces:
+            for view, metres in enumerate(shown.surfaces[thing.which]):
+                if metres is not None:
+                    surface_MP[number, view] = metres
+    return replace(there, surface=surface_MP)

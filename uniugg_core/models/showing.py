@@ -1,0 +1,281 @@
+"""What the language model is shown of what questions name: places by their coordinates, names by what they find.
+
+Shape letters: B pictures, R talks, P pictures of a talk, N tokens, M places or names, Q quarters of a patch, D feature
+width, W width of the language model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..pointmaps import compressed, inverse_transform, mark_points, patch_points, quarters, splat, transform_points
+from ..prompts import MarkSlot, NameSlot, Piece, Prompt
+from .grounding import Found, Scenery, sightings_of, with_slots
+from .situation import Elsewhere, Placed, elsewhere, from_first, other_picture, poses_between
+
+if TYPE_CHECKING:
+    from .language import Language
+    from .uniugg import Seen, UniUGG
+
+__all__ = ["Parts", "Shown", "Spots", "Whose", "first_places", "show", "situate"]
+
+_COARSE = 16  # cells along a side of the commanded view in which it is looked what hides what
+_COVERED = 0.3  # share of a cell from which on it is
+
+Whose = tuple[int, int, Piece]  # talk, prompt, slot in the first picture
+Parts = list[list[dict[Piece, Tensor]]]
+Spots = list[list[dict[Piece, tuple[Tensor, Tensor]]]]  # slot: how sure (), and where (Q, 3)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the language model is shown of what questions name.
+
+    Attributes:
+        prompts: of each talk, with slots for what its names found.
+        parts: for each of them what fills which slot, see :meth:`Language.assemble`.
+        found: where words looked; None: they do not look.
+    """
+
+    prompts: Sequence[Sequence[Prompt]]
+    parts: Parts
+    found: Found | None = None
+
+
+def show(
+    model: UniUGG,
+    seen: Seen,
+    pictures: Sequence[Sequence[int]],
+    prompts: Sequence[Sequence[Prompt]],
+    poses: Sequence[Sequence[Tensor | None]] | None = None,
+) -> Shown:
+    """See :meth:`UniUGG.show`."""
+    if poses is None:
+        poses = [[None] * len(together) for together in prompts]
+    parts: Parts = [[{} for _ in together] for together in prompts]
+    spots: Spots = [[{} for _ in together] for together in prompts]
+    found = None
+    if model.config.language.grounded:
+        scenery = _scenery(model, seen, pictures)
+        found = model.language.ground(prompts, scenery)
+        prompts, names = with_slots(prompts, found, scenery.there)
+        if names:
+            sighted = sightings_of(names, found, scenery, _frames([poses[name.talk][name.prompt] for name in names]))
+            where = quarters(sighted.placed)
+            for number, (name, row) in enumerate(zip(names, model.language.embed_names(sighted))):
+                for k in range(len(pictures[name.talk])):
+                    slot = NameSlot(k, name.number)
+                    parts[name.talk][name.prompt][slot] = row[k]
+                    spots[name.talk][name.prompt][slot] = sighted.share[number, k], where[number, k]
+    _show_marks(model, seen, pictures, prompts, poses, parts, spots)
+    if model.config.language.situated:
+        cameras_B44 = _cameras(model, seen, pictures)
+        _tell_cameras(model, pictures, prompts, cameras_B44, parts)
+
+        def from_elsewhere(whose: Sequence[Whose], placed: Placed, other_MP: Tensor) -> Elsewhere:
+            return _elsewhere(seen, pictures, whose, placed, other_MP, cameras_B44, poses)
+
+        situate(model.language, prompts, list(map(len, pictures)), parts, spots, from_elsewhere)
+    return Shown(prompts, parts, found)
+
+
+def first_places(prompt: Prompt, stops: frozenset[int]) -> dict[Piece, Piece]:
+    """For each place that a prompt shows the first one of the same question; both as in the first picture."""
+    first: dict[Piece, Piece] = {}
+    leader = None
+    for piece in prompt.pieces[prompt.before :]:
+        if isinstance(piece, tuple):
+            leader = None if stops.intersection(piece) else leader
+        elif isinstance(piece, (MarkSlot, NameSlot)) and piece.index == 0:
+            leader = leader or piece
+            first.setdefault(piece, leader)
+    return first
+
+
+def _scenery(model: UniUGG, seen: Seen, pictures: Sequence[Sequence[int]]) -> Scenery:
+    """The pictures of each talk beside each other."""
+    most, patch = max(map(len, pictures)), model.config.encoder.patch
+    # where a talk has fewer pictures, its first one stands in
+    device = seen.features.device
+    index = torch.tensor([[*own, *[own[0]] * (most - len(own))] for own in pictures], device=device)
+    there = torch.tensor([[n < len(own) for n in range(most)] for own in pictures], device=device)
+    own = quarters(patch_points(seen.view.points, patch))
+    placed = own if seen.placed is None else quarters(patch_points(seen.placed, patch))
+    return Scenery(seen.features[index], own[index], placed[index], there, seen.grid)
+
+
+def _show_marks(
+    model: UniUGG,
+    seen: Seen,
+    pictures: Sequence[Sequence[int]],
+    prompts: Sequence[Sequence[Prompt]],
+    poses: Sequence[Sequence[Tensor | None]],
+    parts: Parts,
+    spots: Spots,
+) -> None:
+    """Fills in what is at the places that questions name; commanded poses are read by grounded models."""
+    marked = [
+        (talk, place, slot)
+        for talk, together in enumerate(prompts)
+        for place, prompt in enumerate(together)
+        for slot in prompt.marks
+    ]
+    if not marked:
+        return
+    (rows, columns), device = seen.grid, seen.features.device
+    picture = torch.tensor([pictures[talk][slot.index] for talk, _, slot in marked], device=device)
+    places = torch.tensor([(slot.x, slot.y) for *_, slot in marked], dtype=torch.float32, device=device)
+    x, y = (places / 100 * places.new_tensor([columns, rows])).long().unbind(-1)
+    features = seen.features[picture, y.clamp(max=rows - 1) * columns + x.clamp(max=columns - 1)]
+    own = mark_points(seen.view.points, picture, places)
+    placed = own if seen.placed is None else mark_points(seen.placed, picture, places)
+    commanded = [poses[talk][place] for talk, place, _ in marked]
+    if model.config.language.grounded and any(pose is not None for pose in commanded):
+        placed = compressed(transform_points(_frames(commanded).to(device), quarters(placed)))
+    sure = places.new_ones(())
+    rows_MW = model.language.embed_marks(features, own, placed)
+    for (talk, place, slot), row, where in zip(marked, rows_MW, quarters(placed)):
+        parts[talk][place][slot], spots[talk][place][slot] = row, (sure, where)
+
+
+@torch.no_grad()
+def _cameras(model: UniUGG, seen: Seen, pictures: Sequence[Sequence[int]]) -> Tensor:
+    """Where the cameras of all pictures were, as their talks' first ones have them: first_from_camera (B, 4, 4)."""
+    cameras = torch.eye(4, device=seen.features.device).repeat(len(seen.features), 1, 1)
+    later = [number for own in pictures for number in own[1:]]
+    if later and seen.placed is not None:
+        patch = model.config.encoder.patch
+        points, own = (quarters(patch_points(view[later], patch)) for view in (seen.placed, seen.view.points))
+        cameras[later] = poses_between(points.flatten(1, 2), own.flatten(1, 2))
+    return cameras
+
+
+def _tell_cameras(
+    model: UniUGG,
+    pictures: Sequence[Sequence[int]],
+    prompts: Sequence[Sequence[Prompt]],
+    cameras_B44: Tensor,
+    parts: Parts,
+) -> None:
+    numbers = [number for own in pictures for number in own[1:]]
+    if not numbers:
+        return
+    told = dict(zip(numbers, model.language.situation.cameras(cameras_B44[numbers])))
+    for own, together, of_talk in zip(pictures, prompts, parts):
+        for prompt, part in zip(together, of_talk):
+            part.update({slot: told[own[slot.index]] for slot in prompt.cameras})
+
+
+def situate(
+    language: Language,
+    prompts: Sequence[Sequence[Prompt]],
+    counts: Sequence[int],
+    parts: Parts,
+    spots: Spots,
+    from_elsewhere: Callable[[Sequence[Whose], Placed, Tensor], Elsewhere],
+) -> None:
+    """Adds to what is shown of every place how it lies to others and to other cameras.
+
+    Args:
+        language: a situated model.
+        prompts: of each talk.
+        counts: pictures of each talk.
+        parts: what is shown in the prompts' slots, and is added to.
+        spots: where it is.
+        from_elsewhere: where other cameras have M places: told of which talk, prompt and slot they are, where they are
+            and with which other picture (M, P) each is compared.
+    """
+    whose: list[Whose] = []
+    firsts: list[int] = []
+    for talk, together in enumerate(prompts):
+        for place, prompt in enumerate(together):
+            begin = len(whose)
+            leaders = first_places(prompt, language.stops)
+            numbers = {slot: begin + n for n, slot in enumerate(leaders)}
+            whose += [(talk, place, slot) for slot in leaders]
+            firsts += [numbers[leader] for leader in leaders.values()]
+    if not whose:
+        return
+    device, most = language.device, max(counts)
+    nowhere = torch.zeros((), device=device), torch.zeros(4, 3, device=device)
+    slots = [[replace(slot, index=k) for k in range(most)] for *_, slot in whose]
+    known = [[spots[talk][place].get(slot, nowhere) for slot in row] for (talk, place, _), row in zip(whose, slots)]
+    placed = Placed(
+        torch.stack([torch.stack([share.float() for share, _ in row]) for row in known]),
+        torch.stack([torch.stack([where.float() for _, where in row]) for row in known]),
+        torch.tensor(firsts, device=device),
+    )
+    counts_M = torch.tensor([counts[talk] for talk, *_ in whose], device=device)
+    other_MP = torch.tensor([_filled(other_picture(counts[talk]), most) for talk, *_ in whose], device=device)
+    points, weight = from_first(placed, other_MP)
+    far = points, weight * (counts_M > 1)[:, None]
+    rows_MPW = language.situation(from_first(placed), far, from_elsewhere(whose, placed, other_MP))
+    for (talk, place, _), row, told in zip(whose, slots, rows_MPW):
+        part = parts[talk][place]
+        part.update({slot: part[slot] + more for slot, more in zip(row, told) if slot in part})
+
+
+def _elsewhere(
+    seen: Seen,
+    pictures: Sequence[Sequence[int]],
+    whose: Sequence[Whose],
+    placed: Placed,
+    other_MP: Tensor,
+    cameras_B44: Tensor,
+    poses: Sequence[Sequence[Tensor | None]],
+) -> Elsewhere:
+    """Where the commanded cameras, or those of the other pictures, have the places."""
+    most, size = other_MP.shape[1], seen.view.points.shape[2:0:-1]
+    own_MP = torch.tensor([_filled(pictures[talk], most) for talk, *_ in whose], device=other_MP.device)
+    picture_MP = own_MP.gather(1, other_MP)
+    commanded_M1 = torch.tensor([[poses[talk][place] is not None] for talk, place, _ in whose], device=other_MP.device)
+    several_M1 = torch.tensor([[len(pictures[talk]) > 1] for talk, *_ in whose], device=other_MP.device)
+    still = torch.eye(4, device=other_MP.device)
+    moved_MP44 = torch.where(commanded_M1[..., None, None], still, inverse_transform(cameras_B44)[picture_MP])
+    share_MP = placed.share * (commanded_M1 | several_M1)
+    there = elsewhere(placed.points, share_MP, moved_MP44, seen.matrix[picture_MP], other_MP.new_tensor(size))
+    pixel_MP2 = (there.spot * other_MP.new_tensor(size)).floor().long()
+    u, v = pixel_MP2[..., 0].clamp(0, size[0] - 1), pixel_MP2[..., 1].clamp(0, size[1] - 1)
+    surface_MP = seen.view.points[picture_MP, v, u].float().norm(dim=-1).clamp_min(1e-2)
+    surface_MP = torch.where(commanded_M1, there.distance, surface_MP)
+    asked = dict.fromkeys((talk, place) for talk, place, _ in whose if poses[talk][place] is not None)
+    for (talk, place), (distance, covered) in zip(asked, _then(seen, pictures, list(asked), poses)):
+        mine = torch.tensor([number for number, (*at, _) in enumerate(whose) if at == [talk, place]])
+        rows, columns = distance.shape
+        cell = there.spot[mine].clamp(0, 1 - 1e-6) * there.spot.new_tensor([columns, rows])
+        v, u = cell[..., 1].long(), cell[..., 0].long()
+        surface_MP[mine] = torch.where(covered[v, u] > _COVERED, distance[v, u], surface_MP[mine])
+    looked_MP = there.ahead & ((there.spot >= 0) & (there.spot <= 1)).all(-1)
+    return replace(there, surface=torch.where(looked_MP, surface_MP, there.distance))
+
+
+def _then(
+    seen: Seen,
+    pictures: Sequence[Sequence[int]],
+    asked: Sequence[tuple[int, int]],
+    poses: Sequence[Sequence[Tensor | None]],
+) -> list[tuple[Tensor, Tensor]]:
+    """What is known of commanded views: for each the distances (h, w) in a coarse picture, and what is covered."""
+    if not asked:
+        return []
+    picture = [pictures[talk][0] for talk, _ in asked]
+    moves = torch.stack([poses[talk][place].float() for talk, place in asked]).to(seen.features.device)
+    points = transform_points(moves, seen.view.points[picture].float())
+    drawn = splat(points, points.new_zeros(len(asked), 1, _COARSE, _COARSE), seen.matrix[picture])
+    return [(one[1].exp(), one[2]) for one in drawn]
+
+
+def _filled(numbers: Sequence[int], count: int) -> list[int]:
+    """So many of them, with the first one where there are fewer."""
+    return [*numbers, *[numbers[0]] * (count - len(numbers))]
+
+
+def _frames(poses: Sequence[Tensor | None]) -> Tensor:
+    """Poses (..., 4, 4) from the first picture's frame to the one that a question is about; None: the same."""
+    still = torch.eye(4)
+    return torch.stack([still if pose is None else pose.to(still) for pose in poses])
