@@ -13,13 +13,15 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 from small_model import SMALL, refused
 
+from training.data.questions.scene import bearing
 from uniugg_core.errors import ErrorCode
-from uniugg_core.models.showing import first_places
+from uniugg_core.models.showing import leading_places
 from uniugg_core.models.situation import (
     Placed,
     Situation,
     elsewhere,
     from_first,
+    from_first_facing_second,
     other_picture,
     poses_between,
 )
@@ -65,9 +67,11 @@ class TestPoses:
         assert torch.linalg.det(found) == pytest.approx(1.0, abs=1e-4)
 
 
-def placed(first=(0, 0, 2)) -> Placed:
+def placed(first=(0, 0, 2), second=(1, 1, 2)) -> Placed:
     middles = torch.tensor([[[0.0, 0, 1], [1, 0, 1]], [[3.0, 4, 1], [1, 0, 3]], [[9.0, 9, 9], [8, 8, 8]]])
-    return Placed(torch.ones(3, 2), middles[:, :, None].expand(-1, -1, 4, -1), torch.tensor(first))
+    return Placed(
+        torch.ones(3, 2), middles[:, :, None].expand(-1, -1, 4, -1), torch.tensor(first), torch.tensor(second)
+    )
 
 
 class TestFromFirst:
@@ -89,6 +93,42 @@ class TestFromFirst:
 
     def test_the_other_picture(self):
         assert [other_picture(count) for count in (1, 2, 4)] == [[0], [1, 0], [1, 0, 0, 0]]
+
+
+class TestFacing:
+    def look(self, *spots, share=None):
+        middles = torch.tensor(spots)[:, None]
+        count = len(spots)
+        sure = torch.ones(count, 1) if share is None else torch.tensor(share)[:, None]
+        points = middles[:, :, None].expand(-1, -1, 4, -1)
+        told, weight = from_first_facing_second(
+            Placed(sure, points, torch.zeros(count, dtype=torch.long), torch.ones(count, dtype=torch.long))
+        )
+        return quarters(told)[:, 0].mean(1), weight[:, 0]
+
+    def test_somebody_who_faces_right(self):
+        """From (0, 0, 2) to (3, 1, 2): what was ahead of the camera is to the left now."""
+        seen, weight = self.look((0.0, 0.0, 2.0), (3.0, 1.0, 2.0), (0.0, -1.0, 5.0))
+        torch.testing.assert_close(seen[1], torch.tensor([0.0, 1.0, 3.0]), atol=1e-4, rtol=0)
+        torch.testing.assert_close(seen[2], torch.tensor([-3.0, -1.0, 0.0]), atol=1e-4, rtol=0)
+        assert weight.tolist() == [0, 0, 1]
+
+    @settings(max_examples=25, deadline=None)
+    @given(st.lists(st.tuples(*[st.floats(-4, 4)] * 3), min_size=3, max_size=3))
+    def test_it_is_the_bearing(self, spots):
+        a, b, c = spots
+        if math.dist(a[::2], b[::2]) < 0.3 or math.dist(a[::2], c[::2]) < 0.3:
+            return
+        seen, _ = self.look(a, b, c)
+        angle = bearing(*[(z, -x) for x, _, z in spots])
+        told = math.atan2(-float(seen[2, 0]), float(seen[2, 2]))
+        assert math.remainder(told - angle, 2 * math.pi) == pytest.approx(0, abs=0.01)
+
+    def test_whom_nobody_faces_is_told_nothing(self):
+        assert not self.look((0.0, 0.0, 2.0), (0.0, 1.0, 2.0), (0.0, -1.0, 5.0))[1].any()
+        assert self.look((0.0, 0, 2), (1.0, 0, 2), (2.0, 0, 2), share=[0.5, 0.5, 0.8])[1].tolist() == pytest.approx(
+            [0, 0, 0.2]
+        )
 
 
 class TestElsewhere:
@@ -122,15 +162,16 @@ class TestFirstPlaces:
         return question_prompt(TOKENIZER, text, images=2, history=history, with_marks=True)
 
     def test_the_first_one_leads(self):
-        first = first_places(self.prompt("From (1, 2) to (3, 4)?"), frozenset(TOKENIZER.stop_ids))
+        first = leading_places(self.prompt("From (1, 2) to (3, 4)?"), frozenset(TOKENIZER.stop_ids))
         one, other = MarkSlot(0, 1, 2), MarkSlot(0, 3, 4)
-        assert first == {one: one, other: one}
+        assert first == {one: (one, other), other: (one, other)}
 
     def test_a_question_has_its_own(self):
         prompt = self.prompt("And (5, 6) to (7, 8)?", [Turn("How far is (1, 2)?", "2 m")])
-        first = first_places(prompt, frozenset(TOKENIZER.stop_ids))
-        assert first[MarkSlot(0, 7, 8)] == first[MarkSlot(0, 5, 6)] == MarkSlot(0, 5, 6)
-        assert first[MarkSlot(0, 1, 2)] == MarkSlot(0, 1, 2)
+        first = leading_places(prompt, frozenset(TOKENIZER.stop_ids))
+        mine = MarkSlot(0, 5, 6), MarkSlot(0, 7, 8)
+        assert first[mine[0]] == first[mine[1]] == mine
+        assert first[MarkSlot(0, 1, 2)] == (MarkSlot(0, 1, 2), MarkSlot(0, 1, 2))
 
 
 class TestModel:
@@ -176,6 +217,7 @@ class TestModel:
             ("beside", 2, False, {(0, False), (1, False)}),
             ("across", 1, False, set()),
             ("across", 2, False, {(0, False), (1, False)}),
+            ("facing", 2, False, set()),
             ("elsewhere", 1, False, set()),
             ("elsewhere", 1, True, {(0, True), (0, False)}),
             ("elsewhere", 2, False, {(0, True), (1, True), (0, False), (1, False)}),
@@ -210,7 +252,6 @@ class TestModel:
 
     def test_all_of_it_learns(self):
         model = Situation(16)
-        points, weight = from_first(placed((0, 0, 0)))
         there = elsewhere(
             placed().points,
             torch.ones(3, 2),
@@ -218,7 +259,7 @@ class TestModel:
             torch.eye(3).expand(3, 2, 3, 3),
             torch.ones(2),
         )
-        told = model((points, weight), (points, weight), there)
+        told = model(placed((0, 0, 0), (1, 1, 1)), torch.tensor([[1, 0]] * 3), torch.tensor([True] * 3), there)
         assert told.shape == (3, 2, 16) and not told.any()
         (told.sum() + model.cameras(torch.eye(4)[None]).sum()).backward()
         assert all(p.grad is not None for name, p in model.named_parameters())

@@ -20,7 +20,6 @@ for exercise in EXERCISES:
     BY_FAMILY[exercise.family].append(exercise)
 BEHIND = re.compile(r" \[[^]]*\]")  # what is told behind a name
 LENGTH = re.compile(r"(the [a-zA-Z ]+?|\(\d+, \d+\)) \[?(\d+\.\d+) m")
-SPOT = re.compile(r"(the [a-zA-Z ]+?) \((-?\d+\.\d), (-?\d+\.\d)\)")
 
 
 def told(exercise):
@@ -38,7 +37,7 @@ def chosen(exercise):
 def test_they_are_of_all_kinds_and_nothing_repeats():
     assert set(BY_FAMILY) == {
         *("again", "camera_distance", "point_depth", "depth_order", "point_order", "relative_distance"),
-        *("image_side", "count", "on_top", "relative_direction", "view_change"),
+        *("image_side", "count", "on_top", "view_change"),
     }
     assert all(len(found) >= 25 for found in BY_FAMILY.values())
     assert len({exercise.text for exercise in EXERCISES}) > 1450
@@ -46,7 +45,7 @@ def test_they_are_of_all_kinds_and_nothing_repeats():
 
 
 def test_things_are_told_behind_their_names_or_in_front_of_the_question():
-    for family in ("depth_order", "point_order", "relative_distance", "image_side", "relative_direction"):
+    for family in ("depth_order", "point_order", "relative_distance", "image_side"):
         behind = [bool(BEHIND.search(exercise.text)) for exercise in BY_FAMILY[family]]
         assert 0.6 < sum(behind) / len(behind) < 0.9
 
@@ -98,16 +97,6 @@ def test_what_is_on_top_was_said_to_be():
         facts = exercise.text.partition(". ")[0].split(", ")
         below = next(fact.partition(" on ")[2] for fact in facts if fact.startswith(f"{chosen(exercise)} on "))
         assert re.search(rf"\b{below}(\?|$| |\.)", exercise.text.partition(". ")[2])
-
-
-def test_directions_follow_from_the_places():
-    for exercise in BY_FAMILY["relative_direction"]:
-        (_, ax, ay), (_, bx, by), (_, cx, cy) = SPOT.findall(exercise.reason)
-        ax, ay, bx, by, cx, cy = map(float, (ax, ay, bx, by, cx, cy))
-        # x to the right, y ahead: counter-clockwise from above is left
-        cross = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
-        assert exercise.answer == ("left" if cross > 0 else "right")
-        assert all(part in exercise.text for part in re.findall(r"\([^)]*\)", exercise.reason))
 
 
 def test_the_motion_told_is_the_option():

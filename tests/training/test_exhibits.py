@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter, defaultdict
 from random import Random
 
@@ -32,10 +33,11 @@ def close(exercise, value):
 
 def test_they_are_of_all_kinds_and_no_answer_is_a_safe_guess():
     assert set(BY_FAMILY) == {
-        *("camera_distance", "object_distance", "depth_order", "relative_distance", "image_side", "relative_direction")
+        *("camera_distance", "object_distance", "depth_order", "relative_distance", "image_side", "relative_direction"),
+        "on_top",
     }
     assert all(len(found) > 50 for found in BY_FAMILY.values())
-    for family in ("depth_order", "relative_distance", "image_side", "relative_direction"):
+    for family in ("depth_order", "relative_distance", "image_side", "on_top"):  # at the back there is less to see
         answers = Counter((len(e.options), e.correct) for e in BY_FAMILY[family])
         for (options, _), count in answers.items():
             assert count < 1.6 / options * sum(n for (size, _), n in answers.items() if size == options)
@@ -46,7 +48,7 @@ def test_every_name_is_shown_where_it_stands():
         assert exercise.views == (0,) and exercise.mentions
         names = [exercise.text[start:end] for start, end, _ in exercise.mentions]
         assert all(name.startswith("the ") for name in names)
-        options = exercise.options if exercise.family in ("depth_order", "relative_distance") else ()
+        options = exercise.options if exercise.family in ("depth_order", "relative_distance", "on_top") else ()
         assert set(options) <= set(names)
         half = exercise.shown.half
         assert all(z > 0 and max(abs(x), abs(y)) <= half * z for ((x, y, z),) in exercise.shown.spots)
@@ -86,7 +88,22 @@ def test_directions():
         (ax, _, ay), (bx, _, by), (cx, _, cy) = spots(exercise).values()
         # x to the right, z ahead: counter-clockwise from above is left
         cross = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
-        assert exercise.answer == ("left" if cross > 0 else "right")
+        ahead = (bx - ax) * (cx - ax) + (by - ay) * (cy - ay)
+        side, front = "left" if cross > 0 else "right", "front" if ahead > 0 else "back"
+        assert exercise.answer in (side, "back", f"{front}-{side}")
+        right, forward = map(float, re.search(r"\((.+), (.+)\)", exercise.reason).groups())
+        away = math.hypot(bx - ax, by - ay)
+        assert (right, forward) == pytest.approx((-cross / away, ahead / away), abs=0.051)
+        if exercise.answer == "back":
+            assert forward < 0
+
+
+def test_what_is_on_something():
+    for exercise in BY_FAMILY["on_top"]:
+        where = spots(exercise)
+        below = next(where[name] for name in where if name not in exercise.options)
+        gaps = [math.dist(below, where[name]) for name in exercise.options]
+        assert exercise.correct == gaps.index(min(gaps)) and where[exercise.options[exercise.correct]][1] < below[1]
 
 
 def test_things_are_shown_behind_their_names():

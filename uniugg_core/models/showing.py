@@ -16,13 +16,13 @@ from torch import Tensor
 from ..pointmaps import compressed, inverse_transform, mark_points, patch_points, quarters, splat, transform_points
 from ..prompts import MarkSlot, NameSlot, Piece, Prompt
 from .grounding import Found, Scenery, sightings_of, with_slots
-from .situation import Elsewhere, Placed, elsewhere, from_first, other_picture, poses_between
+from .situation import Elsewhere, Placed, elsewhere, other_picture, poses_between
 
 if TYPE_CHECKING:
     from .language import Language
     from .uniugg import Seen, UniUGG
 
-__all__ = ["Parts", "Shown", "Spots", "Whose", "first_places", "show", "situate"]
+__all__ = ["Parts", "Shown", "Spots", "Whose", "leading_places", "show", "situate"]
 
 _COARSE = 16  # cells along a side of the commanded view in which it is looked what hides what
 _COVERED = 0.3  # share of a cell from which on it is
@@ -84,17 +84,18 @@ def show(
     return Shown(prompts, parts, found)
 
 
-def first_places(prompt: Prompt, stops: frozenset[int]) -> dict[Piece, Piece]:
-    """For each place that a prompt shows the first one of the same question; both as in the first picture."""
-    first: dict[Piece, Piece] = {}
-    leader = None
+def leading_places(prompt: Prompt, stops: frozenset[int]) -> dict[Piece, tuple[Piece, Piece]]:
+    """For each place that a prompt shows the first two of the same question; all as in the first picture."""
+    led: dict[Piece, list[Piece]] = {}
+    own: list[Piece] = []
     for piece in prompt.pieces[prompt.before :]:
         if isinstance(piece, tuple):
-            leader = None if stops.intersection(piece) else leader
+            own = [] if stops.intersection(piece) else own
         elif isinstance(piece, (MarkSlot, NameSlot)) and piece.index == 0:
-            leader = leader or piece
-            first.setdefault(piece, leader)
-    return first
+            if piece not in own:
+                own.append(piece)
+            led.setdefault(piece, own)
+    return {piece: (together[0], together[:2][-1]) for piece, together in led.items()}
 
 
 def _scenery(model: UniUGG, seen: Seen, pictures: Sequence[Sequence[int]]) -> Scenery:
@@ -191,14 +192,14 @@ def situate(
             and with which other picture (M, P) each is compared.
     """
     whose: list[Whose] = []
-    firsts: list[int] = []
+    leading: list[tuple[int, int]] = []
     for talk, together in enumerate(prompts):
         for place, prompt in enumerate(together):
             begin = len(whose)
-            leaders = first_places(prompt, language.stops)
+            leaders = leading_places(prompt, language.stops)
             numbers = {slot: begin + n for n, slot in enumerate(leaders)}
             whose += [(talk, place, slot) for slot in leaders]
-            firsts += [numbers[leader] for leader in leaders.values()]
+            leading += [(numbers[first], numbers[second]) for first, second in leaders.values()]
     if not whose:
         return
     device, most = language.device, max(counts)
@@ -208,13 +209,11 @@ def situate(
     placed = Placed(
         torch.stack([torch.stack([share.float() for share, _ in row]) for row in known]),
         torch.stack([torch.stack([where.float() for _, where in row]) for row in known]),
-        torch.tensor(firsts, device=device),
+        *torch.tensor(leading, device=device).unbind(-1),
     )
     counts_M = torch.tensor([counts[talk] for talk, *_ in whose], device=device)
     other_MP = torch.tensor([_filled(other_picture(counts[talk]), most) for talk, *_ in whose], device=device)
-    points, weight = from_first(placed, other_MP)
-    far = points, weight * (counts_M > 1)[:, None]
-    rows_MPW = language.situation(from_first(placed), far, from_elsewhere(whose, placed, other_MP))
+    rows_MPW = language.situation(placed, other_MP, counts_M > 1, from_elsewhere(whose, placed, other_MP))
     for (talk, place, _), row, told in zip(whose, slots, rows_MPW):
         part = parts[talk][place]
         part.update({slot: part[slot] + more for slot, more in zip(row, told) if slot in part})

@@ -1,8 +1,9 @@
 """What geometry says of the places that a question names, beyond where they are.
 
 A language model of a few layers reads a length off a place that it is shown much sooner than it learns to subtract two
-of them. So a place is also shown as it lies from the first one that the question names, and where another camera would
-have it: the commanded one, or that of the other picture. A later picture is shown with where its camera stood.
+of them. So a place is also shown as it lies from the first one that the question names, as somebody there has it who
+faces the second one, and where another camera would have it: the commanded one, or that of the other picture. A later
+picture is shown with where its camera stood.
 
 Shape letters: M places, P pictures of a talk, Q quarters of a patch, W model width.
 """
@@ -26,6 +27,7 @@ __all__ = [
     "_camera_patch",
     "elsewhere",
     "from_first",
+    "from_first_facing_second",
     "other_picture",
     "poses_between",
 ]
@@ -44,11 +46,13 @@ class Placed:
         share: (M, P), how sure it is that it is there.
         points: (M, P, Q, 3), in metres, in the frame that the question is about.
         first: (M,), for each place the number of the one that its question names first.
+        second: (M,), the same of the one named second; the first one where there is no other.
     """
 
     share: Tensor
     points: Tensor
     first: Tensor
+    second: Tensor
 
 
 @dataclass(frozen=True)
@@ -85,21 +89,29 @@ class Situation(nn.Module):
         super().__init__()
         self.beside = PlaceProjector(width, waves=True, silent=True)
         self.across = PlaceProjector(width, waves=True, silent=True)
+        self.facing = PlaceProjector(width, waves=True, silent=True)
         self.elsewhere = nn.Sequential(nn.Linear(_TOLD, _WIDTH), nn.GELU(), nn.Linear(_WIDTH, width))
         self.camera = PlaceProjector(width, waves=True)
         nn.init.zeros_(self.elsewhere[2].weight)
         nn.init.zeros_(self.elsewhere[2].bias)
 
-    def forward(self, near: tuple[Tensor, Tensor], far: tuple[Tensor, Tensor], there: Elsewhere) -> Tensor:
+    def forward(self, placed: Placed, other: Tensor, several: Tensor, there: Elsewhere) -> Tensor:
         """What is added to places (M, P, W).
 
         Args:
-            near: from :func:`from_first`, to the first place in the same picture.
-            far: the same to the first place in the other picture.
+            placed: M places.
+            other: (M, P), the picture that each is compared with.
+            several: (M,) bool, whether there is another one.
             there: from :func:`elsewhere`.
         """
+        points, weight = from_first(placed, other)
+        relations = (
+            (self.beside, from_first(placed)),
+            (self.across, (points, weight * several[:, None])),
+            (self.facing, from_first_facing_second(placed)),
+        )
         told = 0
-        for projector, (points, weight) in ((self.beside, near), (self.across, far)):
+        for projector, (points, weight) in relations:
             told = told + weight[..., None].to(projector[0].weight) * projector(points)
         read = self.elsewhere(_told(there).to(self.elsewhere[0].weight))
         return told + there.there[..., None].to(read) * read
@@ -132,6 +144,28 @@ def from_first(placed: Placed, pictures: Tensor | None = None) -> tuple[Tensor, 
     later_M = placed.first != torch.arange(len(placed.first), device=placed.first.device)
     weight_MP = placed.share * share_MP * later_M[:, None]
     return compressed(placed.points - middle_MP3[:, :, None]), weight_MP
+
+
+@full_precision
+def from_first_facing_second(placed: Placed) -> tuple[Tensor, Tensor]:
+    """Places as somebody at the first place has them who faces the second one, upright as the camera is.
+
+    Returns:
+        (M, P, 12) as :func:`~uniugg_core.pointmaps.patch_points`, x to the right and z ahead, and how sure that is
+        (M, P): 0 for the first two.
+    """
+    share_M, picture_M = placed.share.max(1)
+    best_M3 = placed.points.mean(2)[torch.arange(len(picture_M), device=picture_M.device), picture_M]
+    ahead_M2 = (best_M3[placed.second] - best_M3[placed.first])[:, ::2]
+    apart_M = ahead_M2.norm(dim=-1)
+    sine_M, cosine_M = (ahead_M2 / apart_M.clamp_min(_NEAR)[:, None]).unbind(-1)
+    x, y, z = (placed.points - best_M3[placed.first][:, None, None]).unbind(-1)
+    sine, cosine = sine_M[:, None, None], cosine_M[:, None, None]
+    turned = torch.stack([cosine * x - sine * z, y, sine * x + cosine * z], dim=-1)
+    number = torch.arange(len(picture_M), device=picture_M.device)
+    later_M = (placed.first != number) & (placed.second != number) & (apart_M > _NEAR)
+    weight_M = share_M[placed.first] * share_M[placed.second] * later_M
+    return compressed(turned), placed.share * weight_M[:, None]
 
 
 @full_precision

@@ -8,7 +8,6 @@ stands in front, in an order of its own, so that only looking it up by name help
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
@@ -19,9 +18,8 @@ from uniugg_core.errors import ErrorCode, UniuggError
 
 from .exhibits import NO_PICTURE, THINGS, exhibit, some_names
 from .motions import Motion
-from .scene import SURE, bearing
 from .sight import plural, spoken_name
-from .types import LETTERS, Question, because, choice, length, lettered, metres, numeric, places
+from .types import LETTERS, Question, because, choice, length, lettered, metres, numeric
 from .viewpoints import viewpoint
 from .wording import phrase
 
@@ -182,20 +180,6 @@ def _carried(rng: Random) -> Question:
     return lettered("on_top", f"{told}. {asked}", tuple(carried), correct, NO_PICTURE)
 
 
-def _direction(rng: Random) -> Question:
-    """Where a thing is, seen from another that faces a third."""
-    names = some_names(rng, 3)
-    while True:
-        spots = [(round(rng.uniform(-3, 3), 1), round(rng.uniform(0.3, 5), 1)) for _ in names]
-        angle = bearing(*spots)
-        if SURE < abs(angle) < math.pi - SURE and spots[0] != spots[1]:
-            break
-    told, said = _stated(rng, names, [places([""], [spot]).strip() for spot in spots])
-    asked = phrase(rng, "direction_side", **dict(zip("abc", said)))
-    options, reason = ("left", "right"), places(names, spots)
-    return choice("relative_direction", told + asked, options, int(angle < 0), NO_PICTURE, reason=reason)
-
-
 def _motion(rng: Random) -> Question:
     """Which option says what was told."""
     options: list[str] = []
@@ -211,5 +195,5 @@ def _motion(rng: Random) -> Question:
 
 _MAKERS: tuple[Callable[[Random], Question], ...] = (
     *(_again, _again, _again, _again, _distance, _distance, _order, _order, _order),
-    *(_closest, _side, _count, _carried, _direction, _motion),
+    *(_closest, _side, _count, _carried, _motion),
 )

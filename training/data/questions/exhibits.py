@@ -14,9 +14,9 @@ from random import Random
 
 from ..world.classes import CLASSES, STRUCTURE
 from ..world.palette import COLOURS
-from .scene import APART, RATIO, SURE, bearing
+from .scene import APART, RATIO, direction_asked
 from .sight import spoken_name
-from .types import LETTERS, Exhibition, Question, Spot, because, choice, lettered, metres, places
+from .types import LETTERS, Exhibition, Question, Spot, because, choice, lettered, metres
 from .wording import phrase
 
 __all__ = ["NO_PICTURE", "STILL", "THINGS", "draw_half", "draw_spot", "exhibit", "exhibited", "some_names"]
@@ -117,16 +117,21 @@ def _image_side(rng: Random, names: list[str], spots: list[Spot], half: float) -
 
 
 def _direction(rng: Random, names: list[str], spots: list[Spot], half: float) -> Question | None:
-    floor = [(x, z) for x, _, z in spots[:3]]
-    angle = bearing(*floor)
-    if not SURE < abs(angle) < math.pi - SURE or math.dist(*floor[:2]) < 0.8 or math.dist(floor[0], floor[2]) < 0.6:
+    return direction_asked(rng, names[:3], [(z, -x) for x, _, z in spots[:3]], ONE_PICTURE)
+
+
+def _on_top(rng: Random, names: list[str], spots: list[Spot], half: float) -> Question | None:
+    (x, y, z), count = spots[0], rng.choice((3, 4))
+    spots[1] = x + rng.gauss(0, 0.15), y - rng.uniform(0.08, 0.5), z + rng.gauss(0, 0.15)
+    if abs(spots[1][0]) > half * spots[1][2] or abs(spots[1][1]) > half * spots[1][2]:
         return None
-    text = phrase(rng, "direction_side", **dict(zip("abc", names)))
-    options, reason = ("left", "right"), places(names, floor)
-    return choice("relative_direction", text, options, int(angle < 0), ONE_PICTURE, reason=reason)
+    if any(math.dist(spots[0], spot) < 0.7 for spot in spots[2 : count + 1]):
+        return None
+    options = rng.sample(names[1 : count + 1], count)
+    return lettered("on_top", phrase(rng, "on_top", a=names[0]), tuple(options), options.index(names[1]), ONE_PICTURE)
 
 
 _MAKERS: tuple[Callable[[Random, list[str], list[Spot], float], Question | None], ...] = (
     *(_camera_distance, _object_distance, _depth_order, _depth_order, _relative_distance, _relative_distance),
-    *(_image_side, _direction),
+    *(_image_side, _direction, _direction, _on_top),
 )

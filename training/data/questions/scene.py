@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
 
 from ..graph import SceneObject
@@ -117,29 +118,46 @@ def relative_direction(sight: Sight, rng: Random) -> Question | None:
         picked = _pick(sight, rng, 3)
         if picked is None:
             return None
-        a, b, c = picked
-        if math.dist(a.center[:2], b.center[:2]) < 0.8 or math.dist(a.center[:2], c.center[:2]) < 0.6:
-            continue
-        angle = bearing(a.center, b.center, c.center)
-        level = rng.choice(("direction_side", "direction_back", "direction_quadrant"))
-        if level == "direction_side":
-            options = ("left", "right")
-            borders, correct = (0.0, math.pi), 0 if angle > 0 else 1
-        elif level == "direction_back":
-            options = ("left", "right", "back")
-            borders = (0.0, math.radians(135.0))
-            correct = 2 if abs(angle) > math.radians(135.0) else 0 if angle > 0 else 1
-        else:
-            options = ("front-left", "front-right", "back-left", "back-right")
-            borders = (0.0, 0.5 * math.pi, math.pi)
-            correct = (2 if abs(angle) > 0.5 * math.pi else 0) + (0 if angle > 0 else 1)
-        if min(abs(abs(angle) - border) for border in borders) < SURE:
-            continue
-        names = {letter: sight.spoken[item.id] for letter, item in zip("abc", picked)}
-        ids = tuple(item.id for item in picked)
-        text, reason = phrase(rng, level, **names), places(names.values(), map(sight.spot, picked))
-        return choice("relative_direction", text, options, correct, sight.views, objects=ids, reason=reason)
+        names = [sight.spoken[item.id] for item in picked]
+        question = direction_asked(rng, names, [item.center for item in picked], sight.views)
+        if question is not None:
+            return replace(question, objects=tuple(item.id for item in picked))
     return None
+
+
+def direction_asked(
+    rng: Random, names: Sequence[str], spots: Sequence[Sequence[float]], views: tuple[int, ...]
+) -> Question | None:
+    """As :func:`relative_direction`, of any three things; None where it is a close call.
+
+    Args:
+        rng: source of randomness.
+        names: of the things.
+        spots: where they are, as for :func:`bearing`.
+        views: of the question.
+    """
+    a, b, c = spots
+    away = math.dist(a[:2], c[:2])
+    if math.dist(a[:2], b[:2]) < 0.8 or away < 0.6:
+        return None
+    angle = bearing(a, b, c)
+    level = rng.choice(("direction_side", "direction_back", "direction_quadrant"))
+    if level == "direction_side":
+        options = ("left", "right")
+        borders, correct = (0.0, math.pi), 0 if angle > 0 else 1
+    elif level == "direction_back":
+        options = ("left", "right", "back")
+        borders = (0.0, math.radians(135.0))
+        correct = 2 if abs(angle) > math.radians(135.0) else 0 if angle > 0 else 1
+    else:
+        options = ("front-left", "front-right", "back-left", "back-right")
+        borders = (0.0, 0.5 * math.pi, math.pi)
+        correct = (2 if abs(angle) > 0.5 * math.pi else 0) + (0 if angle > 0 else 1)
+    if min(abs(abs(angle) - border) for border in borders) < SURE:
+        return None
+    reason = places(names[2:], [(-away * math.sin(angle), away * math.cos(angle))])
+    text = phrase(rng, level, **dict(zip("abc", names)))
+    return choice("relative_direction", text, options, correct, views, reason=reason)
 
 
 def image_side(sight: Sight, rng: Random) -> Question | None:

@@ -118,13 +118,6 @@ class Sight:
             self._ranges[view] = shot.depth * np.sqrt(1 + x[None, :] ** 2 + y[:, None] ** 2)
         return float(np.quantile(self._ranges[view][self.mask(object_id, view)], 0.02))
 
-    def spot(self, item: SceneObject) -> tuple[float, float]:
-        """Where a thing's middle is above the floor: metres to the right and ahead of the first view's camera."""
-        shot = self.pair.views[self.views[0]].world_from_camera
-        ahead = shot[:2, 2] / max(1e-6, float(np.hypot(*shot[:2, 2])))
-        away = np.asarray(item.center[:2]) - shot[:2, 3]
-        return float(away @ (ahead[1], -ahead[0])), float(away @ ahead)
-
     def middle(self, object_id: int, view: int) -> tuple[float, float]:
         """Mean position of a thing's pixels, shares of width and height."""
         rows, columns = np.nonzero(self.mask(object_id, view))

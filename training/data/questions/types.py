@@ -110,7 +110,7 @@ def because(names: Iterable[str], lengths: Iterable[float]) -> str:
 
 
 def places(names: Iterable[str], spots: Iterable[tuple[float, float]]) -> str:
-    """A reason by places on the floor, metres to the right and ahead of the camera.
+    """A reason by places on the floor, metres to the right and ahead of who looks.
 
     >>> places(("the chair", "the table"), ((-0.31, 1.2), (0.0, 2.04)))
     'the chair (-0.3, 1.2), the table (0.0, 2.0)'
