@@ -193,6 +193,10 @@ class UnifiedStageConfig:
     finding_weight: float = 0.0  # cross-entropy of where the words of a question look, on data with instance maps; for
     # models with language.grounded
     drop_condition: float = 0.1  # share of conditions replaced by the learned null sequence
+    pure_noise: float = (
+        0.0  # share of the pairs whose target is nothing but noise, for models that predict the latent: what a
+    )
+    # single denoising step gives, the mean of all that may be there, is learnt most
     spatial_weight: float = 0.0  # pointmap loss of what the denoiser's estimate decodes to, through the frozen decoder
     spatial_share: float = 1.0  # share of each batch that it is computed for; all: a pair costs 1.6 times as much
     seen_share: float = 1.0  # share of the pixels it counts among those whose surface the reference sees too
@@ -218,8 +222,9 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         run = self.run
-        _require(0 <= self.unified.seen_share <= 1, "unified.seen_share", self.unified.seen_share, "a share, 0 to 1")
-        _require(0 <= self.unified.drill_share <= 1, "unified.drill_share", self.unified.drill_share, "a share, 0 to 1")
+        for name in ("seen_share", "drill_share", "pure_noise"):
+            share = getattr(self.unified, name)
+            _require(0 <= share <= 1, f"unified.{name}", share, "a share, 0 to 1")
         for name, alone in (("encoder", self.encoder.alone_share), ("vae", self.vae.alone_share)):
             _require(0 <= alone < 1, f"{name}.alone_share", alone, "at least 0 and less than 1")
         _require(self.stage in STAGES, "stage", self.stage, f"one of {STAGES}")

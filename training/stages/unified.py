@@ -174,7 +174,13 @@ class UnifiedStage(Stage):
         seen, preview = self._told(truth, features_B2ND, grid)
         raymap = self._rays(truth, grid)
         made = model.generate(
-            seen, features_B2ND[:, 1], raymap, generator, preview=preview, drop_condition=own.drop_condition
+            seen,
+            features_B2ND[:, 1],
+            raymap,
+            generator,
+            preview=preview,
+            drop_condition=own.drop_condition,
+            pure_noise=own.pure_noise,
         )
         loss, parts = made.loss, {"generation": made.loss}
         rows = math.ceil(own.spatial_share * len(truth)) if own.spatial_weight and self.training else 0

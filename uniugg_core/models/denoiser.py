@@ -149,7 +149,13 @@ class Denoiser(nn.Module):
         return self._training_schedule.add_noise(latent, noise, timestep)
 
     def denoise(
-        self, latent: Tensor, condition: Tensor, generator: torch.Generator, preview: Tensor | None = None
+        self,
+        latent: Tensor,
+        condition: Tensor,
+        generator: torch.Generator,
+        preview: Tensor | None = None,
+        *,
+        pure_noise: float = 0.0,
     ) -> Denoised:
         """Noises clean latents to uniform random steps and takes the noise out again (UniUGG's L_gen).
 
@@ -158,12 +164,18 @@ class Denoiser(nn.Module):
             condition: (B, Q, E).
             generator: draws steps and noise on its own device.
             preview: as for :meth:`forward`.
+            pure_noise: share of them that are nothing but noise, as where sampling starts.
         """
         batch = latent.shape[0]
         steps = torch.randint(self.config.train_steps, (batch,), generator=generator, device=generator.device)
         noise = torch.randn(latent.shape, generator=generator, device=generator.device).to(latent)
+        pure_B = torch.zeros(batch, dtype=torch.bool, device=generator.device)
+        if pure_noise:
+            pure_B = torch.rand(batch, generator=generator, device=generator.device) < pure_noise
+            steps = torch.where(pure_B, self.config.train_steps - 1, steps)
         steps = steps.to(latent.device)
-        noised = self.add_noise(latent, noise, steps)
+        # the last step leaves a trace of the latent, and sampling starts without one
+        noised = torch.where(pure_B.to(latent.device)[:, None, None, None], noise, self.add_noise(latent, noise, steps))
         predicted = self(noised, steps, condition, preview).float()
         signal_B = self._training_schedule.alphas_cumprod.to(latent.device)[steps]
         if self.config.prediction == "sample":

@@ -300,6 +300,7 @@ class UniUGG(nn.Module):
         *,
         preview: Tensor | None = None,
         drop_condition: float = 0.1,
+        pure_noise: float = 0.0,
     ) -> Generated:
         """A training step of generation: L_gen of UniUGG on the target's latent, or the regressor's error.
 
@@ -310,6 +311,7 @@ class UniUGG(nn.Module):
             generator: draws latents, steps, noise and dropped conditions.
             preview: from :meth:`preview`.
             drop_condition: share of the conditions replaced by the null condition, so that guidance can be used.
+            pure_noise: share of the targets that are nothing but noise, as where sampling starts.
         """
         condition = self.condition(seen, raymap)
         if not isinstance(self.denoiser, Denoiser):
@@ -321,7 +323,7 @@ class UniUGG(nn.Module):
         dropped_B = torch.rand(len(condition), generator=generator, device=generator.device) < drop_condition
         dropped_B = dropped_B.to(condition.device)
         condition = torch.where(dropped_B[:, None, None], self.language.null(condition), condition)
-        denoised = self.denoiser.denoise(latent, condition, generator, preview)
+        denoised = self.denoiser.denoise(latent, condition, generator, preview, pure_noise=pure_noise)
         blind_B = dropped_B | (denoised.signal < self.denoiser.least_signal)
         return Generated(
             denoised.loss, denoised.clean, blind_B, lambda clean: self.vae.decode(self.vae.unscaled(clean))
