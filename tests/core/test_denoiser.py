@@ -232,6 +232,24 @@ class TestTraining:
         losses[0].backward()
         assert condition.grad.abs().sum() > 0
 
+    def test_of_pure_noise_nothing_of_the_latent_is_left(self):
+        config = dataclasses.replace(SMALL.denoiser, prediction="sample")
+        denoiser, condition = Denoiser(config, LATENT, WIDTH), draw(3, 16, WIDTH)
+
+        def estimates(pure_noise):
+            with torch.no_grad():
+                return [
+                    denoiser.denoise(
+                        draw(3, *LATENT, seed=seed), condition, torch.Generator().manual_seed(0), pure_noise=pure_noise
+                    )
+                    for seed in (1, 2)
+                ]
+
+        for share, same in ((1.0, True), (0.0, False)):
+            one, other = estimates(share)
+            assert torch.equal(one.clean, other.clean) == same
+            assert one.loss != other.loss
+
 
 class TestRegressor:
     def test_shapes(self):
