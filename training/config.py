@@ -193,10 +193,8 @@ class UnifiedStageConfig:
     finding_weight: float = 0.0  # cross-entropy of where the words of a question look, on data with instance maps; for
     # models with language.grounded
     drop_condition: float = 0.1  # share of conditions replaced by the learned null sequence
-    pure_noise: float = (
-        0.0  # share of the pairs whose target is nothing but noise, for models that predict the latent: what a
-    )
-    # single denoising step gives, the mean of all that may be there, is learnt most
+    pure_noise: float = 0.0  # share of the pairs whose target is nothing but noise: what a single denoising step gives,
+    # the mean of all that may be there, is learnt most then; for models that predict the latent
     spatial_weight: float = 0.0  # pointmap loss of what the denoiser's estimate decodes to, through the frozen decoder
     spatial_share: float = 1.0  # share of each batch that it is computed for; all: a pair costs 1.6 times as much
     seen_share: float = 1.0  # share of the pixels it counts among those whose surface the reference sees too
