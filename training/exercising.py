@@ -155,21 +155,21 @@ def _parts(
         features_MPD = model.vae.destandardise(noise.to(device))
         named_MPW = language.embed_names(replace(seen.to(device), features=features_MPD))
         marked_MPW = language.embed_marks(features_MPD, seen.own.to(device), seen.placed.to(device))
-        where_MPQ3 = quarters(seen.placed.to(device))
+        where_MP3, own_MP3 = (quarters(points.to(device)).mean(2) for points in (seen.placed, seen.own))
         for number, thing in enumerate(things):
             for view, slot in enumerate(thing.slots):
-                own = named_MPW if isinstance(slot, NameSlot) else marked_MPW
-                parts[thing.talk][thing.place][slot] = own[number, view]
-                spots[thing.talk][thing.place][slot] = seen.share[number, view].to(device), where_MPQ3[number, view]
+                rows_MPW, at = named_MPW if isinstance(slot, NameSlot) else marked_MPW, (number, view)
+                parts[thing.talk][thing.place][slot] = rows_MPW[at]
+                spots[thing.talk][thing.place][slot] = seen.share[at].to(device), where_MP3[at], own_MP3[at]
     if model.config.language.situated:
         _tell_cameras(model, rows, prompts, parts)
         number_of = {(thing.talk, thing.place, thing.slots[0]): number for number, thing in enumerate(things)}
 
-        def from_elsewhere(whose: Sequence[Whose], placed: Placed, other_MP: Tensor) -> Elsewhere:
+        def look(whose: Sequence[Whose], placed: Placed, other_MP: Tensor) -> tuple[Elsewhere, Elsewhere]:
             order = [number_of[one] for one in whose]
-            return _elsewhere(rows, [things[n] for n in order], [shows[n] for n in order], placed, other_MP)
+            return _look(rows, [things[n] for n in order], [shows[n] for n in order], placed, other_MP)
 
-        situate(language, prompts, counts, parts, spots, from_elsewhere)
+        situate(language, prompts, counts, parts, spots, look)
     return parts
 
 
@@ -226,14 +226,14 @@ def _tell_cameras(
         parts[talk][place][slot] = row
 
 
-def _elsewhere(
+def _look(
     rows: Sequence[Sequence[Question]],
     things: Sequence[_Thing],
     shows: Sequence[Exhibition],
     placed: Placed,
     other_MP: Tensor,
-) -> Elsewhere:
-    """Where the other cameras have the things."""
+) -> tuple[Elsewhere, Elsewhere]:
+    """Where the things' own cameras have them, and the other ones."""
     (count, most), device = other_MP.shape, other_MP.device
     cameras_MP44, matrix_M33 = torch.eye(4).repeat(count, most, 1, 1), torch.eye(3).repeat(count, 1, 1)
     known_M1 = torch.zeros(count, 1, dtype=torch.bool)
@@ -244,17 +244,15 @@ def _elsewhere(
         matrix_M33[number, 0, 0] = matrix_M33[number, 1, 1] = 0.5 / shown.half
         if not commanded and len(shown.cameras) > 1:
             cameras_MP44[number] = torch.tensor([shown.cameras[other] for other in other_MP[number].tolist()])
-    there = elsewhere(
-        placed.points,
-        placed.share * known_M1.to(device),
-        inverse_transform(cameras_MP44).to(device),
-        matrix_M33[:, None].expand(-1, most, -1, -1).to(device),
-        torch.ones(2, device=device),
-    )
+    lens = matrix_M33[:, None].expand(-1, most, -1, -1).to(device), torch.ones(2, device=device)
+    still = torch.eye(4, device=device).expand(count, most, 4, 4)
+    itself = elsewhere(placed.own, placed.share, still, *lens)
+    moves_MP44 = inverse_transform(cameras_MP44).to(device)
+    there = elsewhere(placed.points, placed.share * known_M1.to(device), moves_MP44, *lens)
     surface_MP = there.distance.clone()
     for number, (thing, shown) in enumerate(zip(things, shows)):
         if shown.surfaces:
             for view, metres in enumerate(shown.surfaces[thing.which]):
                 if metres is not None:
                     surface_MP[number, view] = metres
-    return replace(there, surface=surface_MP)
+    return itself, replace(there, surface=surface_MP)

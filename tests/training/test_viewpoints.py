@@ -162,9 +162,9 @@ def test_what_the_model_is_told_is_what_the_exercise_says(monkeypatch):
     told = []
     situate = showing.situate
 
-    def listening(language, prompts, counts, parts, spots, from_elsewhere):
+    def listening(language, prompts, counts, parts, spots, look):
         def also(whose, placed, other):
-            told.append((prompts, whose, from_elsewhere(whose, placed, other)))
+            told.append((prompts, whose, look(whose, placed, other)))
             return told[-1][2]
 
         situate(language, prompts, counts, parts, spots, also)
@@ -172,11 +172,14 @@ def test_what_the_model_is_told_is_what_the_exercise_says(monkeypatch):
     monkeypatch.setattr("training.exercising.situate", listening)
     lessons = exercise(model, TOKENIZER, questions, torch.Generator().manual_seed(0))
     assert len(lessons.asked) == len(questions)
-    ((prompts, whose, there),) = told
+    ((prompts, whose, (itself, there)),) = told
     counts = sorted({len(question.views) for question in questions})
     rows = [[q for q in questions if len(q.views) == count] for count in counts]
     for number, (talk, place, slot) in enumerate(whose):
         question = rows[talk][place]
+        if question.family == "match":  # a mark is where it says, in every picture
+            for spot in itself.spot[number][: counts[talk]]:
+                assert (100 * spot).tolist() == pytest.approx([slot.x, slot.y], abs=1.1)
         if question.family == "commanded_side":
             expected = int(question.reason.removeprefix("at "))
             assert 100 * float(there.spot[number, 0, 0]) == pytest.approx(expected, abs=1.5)

@@ -29,7 +29,7 @@ _COVERED = 0.3  # share of a cell from which on it is
 
 Whose = tuple[int, int, Piece]  # talk, prompt, slot in the first picture
 Parts = list[list[dict[Piece, Tensor]]]
-Spots = list[list[dict[Piece, tuple[Tensor, Tensor]]]]  # slot: how sure (), and where (Q, 3)
+Spots = list[list[dict[Piece, tuple[Tensor, Tensor, Tensor]]]]  # slot: how sure (), where (3,), where in its own frame
 
 
 @dataclass(frozen=True)
@@ -66,21 +66,21 @@ def show(
         prompts, names = with_slots(prompts, found, scenery.there)
         if names:
             sighted = sightings_of(names, found, scenery, _frames([poses[name.talk][name.prompt] for name in names]))
-            where = quarters(sighted.placed)
+            where, own = quarters(sighted.placed).mean(2), quarters(sighted.own).mean(2)
             for number, (name, row) in enumerate(zip(names, model.language.embed_names(sighted))):
                 for k in range(len(pictures[name.talk])):
                     slot = NameSlot(k, name.number)
                     parts[name.talk][name.prompt][slot] = row[k]
-                    spots[name.talk][name.prompt][slot] = sighted.share[number, k], where[number, k]
+                    spots[name.talk][name.prompt][slot] = sighted.share[number, k], where[number, k], own[number, k]
     _show_marks(model, seen, pictures, prompts, poses, parts, spots)
     if model.config.language.situated:
         cameras_B44 = _cameras(model, seen, pictures)
         _tell_cameras(model, pictures, prompts, cameras_B44, parts)
 
-        def from_elsewhere(whose: Sequence[Whose], placed: Placed, other_MP: Tensor) -> Elsewhere:
-            return _elsewhere(seen, pictures, whose, placed, other_MP, cameras_B44, poses)
+        def look(whose: Sequence[Whose], placed: Placed, other_MP: Tensor) -> tuple[Elsewhere, Elsewhere]:
+            return _look(seen, pictures, whose, placed, other_MP, cameras_B44, poses)
 
-        situate(model.language, prompts, list(map(len, pictures)), parts, spots, from_elsewhere)
+        situate(model.language, prompts, list(map(len, pictures)), parts, spots, look)
     return Shown(prompts, parts, found)
 
 
@@ -140,8 +140,8 @@ def _show_marks(
         placed = compressed(transform_points(_frames(commanded).to(device), quarters(placed)))
     sure = places.new_ones(())
     rows_MW = model.language.embed_marks(features, own, placed)
-    for (talk, place, slot), row, where in zip(marked, rows_MW, quarters(placed)):
-        parts[talk][place][slot], spots[talk][place][slot] = row, (sure, where)
+    for (talk, place, slot), row, *where in zip(marked, rows_MW, *(quarters(four).mean(1) for four in (placed, own))):
+        parts[talk][place][slot], spots[talk][place][slot] = row, (sure, *where)
 
 
 @torch.no_grad()
@@ -178,7 +178,7 @@ def situate(
     counts: Sequence[int],
     parts: Parts,
     spots: Spots,
-    from_elsewhere: Callable[[Sequence[Whose], Placed, Tensor], Elsewhere],
+    look: Callable[[Sequence[Whose], Placed, Tensor], tuple[Elsewhere, Elsewhere]],
 ) -> None:
     """Adds to what is shown of every place how it lies to others and to other cameras.
 
@@ -188,8 +188,8 @@ def situate(
         counts: pictures of each talk.
         parts: what is shown in the prompts' slots, and is added to.
         spots: where it is.
-        from_elsewhere: where other cameras have M places: told of which talk, prompt and slot they are, where they are
-            and with which other picture (M, P) each is compared.
+        look: where their own cameras and others have M places: told of which talk, prompt and slot they are, where they
+            are and with which other picture (M, P) each is compared.
     """
     whose: list[Whose] = []
     leading: list[tuple[int, int]] = []
@@ -203,23 +203,22 @@ def situate(
     if not whose:
         return
     device, most = language.device, max(counts)
-    nowhere = torch.zeros((), device=device), torch.zeros(4, 3, device=device)
+    nowhere = torch.zeros((), device=device), torch.zeros(3, device=device), torch.zeros(3, device=device)
     slots = [[replace(slot, index=k) for k in range(most)] for *_, slot in whose]
     known = [[spots[talk][place].get(slot, nowhere) for slot in row] for (talk, place, _), row in zip(whose, slots)]
     placed = Placed(
-        torch.stack([torch.stack([share.float() for share, _ in row]) for row in known]),
-        torch.stack([torch.stack([where.float() for _, where in row]) for row in known]),
+        *(torch.stack([torch.stack([spot[k].float() for spot in row]) for row in known]) for k in range(3)),
         *torch.tensor(leading, device=device).unbind(-1),
     )
     counts_M = torch.tensor([counts[talk] for talk, *_ in whose], device=device)
     other_MP = torch.tensor([_filled(other_picture(counts[talk]), most) for talk, *_ in whose], device=device)
-    rows_MPW = language.situation(placed, other_MP, counts_M > 1, from_elsewhere(whose, placed, other_MP))
+    rows_MPW = language.situation(placed, other_MP, counts_M > 1, *look(whose, placed, other_MP))
     for (talk, place, _), row, told in zip(whose, slots, rows_MPW):
         part = parts[talk][place]
         part.update({slot: part[slot] + more for slot, more in zip(row, told) if slot in part})
 
 
-def _elsewhere(
+def _look(
     seen: Seen,
     pictures: Sequence[Sequence[int]],
     whose: Sequence[Whose],
@@ -227,8 +226,8 @@ def _elsewhere(
     other_MP: Tensor,
     cameras_B44: Tensor,
     poses: Sequence[Sequence[Tensor | None]],
-) -> Elsewhere:
-    """Where the commanded cameras, or those of the other pictures, have the places."""
+) -> tuple[Elsewhere, Elsewhere]:
+    """Where the places' own cameras have them, and the commanded ones, or those of the other pictures."""
     most, size = other_MP.shape[1], seen.view.points.shape[2:0:-1]
     own_MP = torch.tensor([_filled(pictures[talk], most) for talk, *_ in whose], device=other_MP.device)
     picture_MP = own_MP.gather(1, other_MP)
@@ -237,6 +236,9 @@ def _elsewhere(
     still = torch.eye(4, device=other_MP.device)
     moved_MP44 = torch.where(commanded_M1[..., None, None], still, inverse_transform(cameras_B44)[picture_MP])
     share_MP = placed.share * (commanded_M1 | several_M1)
+    itself = elsewhere(
+        placed.own, placed.share, still.expand(*own_MP.shape, 4, 4), seen.matrix[own_MP], other_MP.new_tensor(size)
+    )
     there = elsewhere(placed.points, share_MP, moved_MP44, seen.matrix[picture_MP], other_MP.new_tensor(size))
     pixel_MP2 = (there.spot * other_MP.new_tensor(size)).floor().long()
     u, v = pixel_MP2[..., 0].clamp(0, size[0] - 1), pixel_MP2[..., 1].clamp(0, size[1] - 1)
@@ -250,7 +252,7 @@ def _elsewhere(
         v, u = cell[..., 1].long(), cell[..., 0].long()
         surface_MP[mine] = torch.where(covered[v, u] > _COVERED, distance[v, u], surface_MP[mine])
     looked_MP = there.ahead & ((there.spot >= 0) & (there.spot <= 1)).all(-1)
-    return replace(there, surface=torch.where(looked_MP, surface_MP, there.distance))
+    return itself, replace(there, surface=torch.where(looked_MP, surface_MP, there.distance))
 
 
 def _then(

@@ -1,30 +1,29 @@
 """What geometry says of the places that a question names, beyond where they are.
 
-A language model of a few layers reads a length off a place that it is shown much sooner than it learns to subtract two
-of them. So a place is also shown as it lies from the first one that the question names, as somebody there has it who
-faces the second one, and where another camera would have it: the commanded one, or that of the other picture. A later
-picture is shown with where its camera stood.
+A language model of a few layers reads a length that it is told much sooner than it learns to take it from a place, let
+alone from two. So what is shown of a place also says how far away it is, and where in its picture; how it lies from the
+first place that the question names, and to somebody there who faces the second one; and where another camera has it,
+the commanded one or that of the other picture. A later picture is shown with where its camera stood.
 
-Shape letters: M places, P pictures of a talk, Q quarters of a patch, W model width.
+Shape letters: M places, P pictures of a talk, W model width.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
 
-from ..pointmaps import compressed, project, transform_points
+from ..pointmaps import encode_points, project, transform_points
 from ..precision import full_precision
-from .places import PlaceProjector
 
 __all__ = [
     "Elsewhere",
     "Placed",
     "Situation",
-    "_camera_patch",
     "elsewhere",
     "from_first",
     "from_first_facing_second",
@@ -32,8 +31,11 @@ __all__ = [
     "poses_between",
 ]
 
-_WAVES = (math.pi / 2, math.pi, 2 * math.pi, 4 * math.pi, 8 * math.pi)  # a picture's side is told in
-_TOLD = 7 + 4 * len(_WAVES)  # numbers of an Elsewhere, as the network reads them
+_SIDES = (math.pi / 2, math.pi, 2 * math.pi, 4 * math.pi, 8 * math.pi)  # waves of shares of a picture's side
+_METRES = tuple(2 * math.pi / length for length in (1.0, 2.0, 4.0, 8.0, 16.0))  # ... of coordinates
+_LOGARITHMS = (1.0, 2.0, 4.0, 8.0, 16.0)  # ... of logarithms of lengths
+_TURNS = (1.0, 2.0, 4.0, 8.0)  # ... of angles
+_SPOT, _PLACE, _POSE = 47, 55, 82  # numbers of what _spot_told, _place_told and _pose_told give
 _WIDTH = 128
 _NEAR = 0.05  # metres; what is nearer to a camera is not seen
 
@@ -44,20 +46,22 @@ class Placed:
 
     Attributes:
         share: (M, P), how sure it is that it is there.
-        points: (M, P, Q, 3), in metres, in the frame that the question is about.
+        points: (M, P, 3), their middles in metres, in the frame that the question is about.
+        own: (M, P, 3), the same in the frame of each picture's own camera.
         first: (M,), for each place the number of the one that its question names first.
         second: (M,), the same of the one named second; the first one where there is no other.
     """
 
     share: Tensor
     points: Tensor
+    own: Tensor
     first: Tensor
     second: Tensor
 
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """Where another camera has M places of P pictures.
+    """Where a camera, another one or its own, has M places of P pictures.
 
     Attributes:
         there: (M, P), 0 where there is no other camera, else how sure the place is.
@@ -87,38 +91,50 @@ class Situation(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.beside = PlaceProjector(width, waves=True, silent=True)
-        self.across = PlaceProjector(width, waves=True, silent=True)
-        self.facing = PlaceProjector(width, waves=True, silent=True)
-        self.elsewhere = nn.Sequential(nn.Linear(_TOLD, _WIDTH), nn.GELU(), nn.Linear(_WIDTH, width))
-        self.camera = PlaceProjector(width, waves=True)
-        nn.init.zeros_(self.elsewhere[2].weight)
-        nn.init.zeros_(self.elsewhere[2].bias)
+        numbers = {
+            "itself": _SPOT,
+            "other": _SPOT,
+            "beside": _PLACE,
+            "across": _PLACE,
+            "facing": _PLACE,
+            "camera": _POSE,
+        }
+        self.say = nn.ModuleDict({name: _Teller(count, width) for name, count in numbers.items()})
 
-    def forward(self, placed: Placed, other: Tensor, several: Tensor, there: Elsewhere) -> Tensor:
+    def forward(self, placed: Placed, compared: Tensor, several: Tensor, itself: Elsewhere, other: Elsewhere) -> Tensor:
         """What is added to places (M, P, W).
 
         Args:
             placed: M places.
-            other: (M, P), the picture that each is compared with.
+            compared: (M, P), the picture that each is compared with.
             several: (M,) bool, whether there is another one.
-            there: from :func:`elsewhere`.
+            itself: from :func:`elsewhere`, of their own cameras.
+            other: of the other cameras.
         """
-        points, weight = from_first(placed, other)
-        relations = (
-            (self.beside, from_first(placed)),
-            (self.across, (points, weight * several[:, None])),
-            (self.facing, from_first_facing_second(placed)),
-        )
-        told = 0
-        for projector, (points, weight) in relations:
-            told = told + weight[..., None].to(projector[0].weight) * projector(points)
-        read = self.elsewhere(_told(there).to(self.elsewhere[0].weight))
-        return told + there.there[..., None].to(read) * read
+        points, weight = from_first(placed, compared)
+        far = points, weight * several[:, None]
+        told = self.say["itself"](_spot_told(itself), itself.there) + self.say["other"](_spot_told(other), other.there)
+        lies = {"beside": from_first(placed), "across": far, "facing": from_first_facing_second(placed)}
+        for name, (points, weight) in lies.items():
+            told = told + self.say[name](_place_told(points), weight)
+        return told
 
     def cameras(self, poses: Tensor) -> Tensor:
         """Cameras (K, W) by first_from_camera (K, 4, 4)."""
-        return self.camera(_camera_patch(poses))
+        return self.say["camera"](_pose_told(poses), poses.new_ones(len(poses)))
+
+
+class _Teller(nn.Sequential):
+    """Numbers (..., n) to what is said of them (..., W), as much as they weigh (...)."""
+
+    def __init__(self, numbers: int, width: int) -> None:
+        super().__init__(nn.Linear(numbers, _WIDTH), nn.GELU(), nn.Linear(_WIDTH, width))
+        nn.init.zeros_(self[2].weight)
+        nn.init.zeros_(self[2].bias)
+
+    def forward(self, numbers: Tensor, weight: Tensor) -> Tensor:
+        dtype = self[0].weight.dtype
+        return weight[..., None].to(dtype) * super().forward(numbers.to(dtype))
 
 
 def other_picture(count: int) -> list[int]:
@@ -135,15 +151,15 @@ def from_first(placed: Placed, pictures: Tensor | None = None) -> tuple[Tensor, 
         pictures: (M, P), the picture that the first place is looked up in; None: the same one.
 
     Returns:
-        (M, P, 12) as :func:`~uniugg_core.pointmaps.patch_points`, and how sure that is (M, P): 0 for first ones.
+        (M, P, 3) metres, and how sure that is (M, P): 0 for first ones.
     """
-    middle_MP3, share_MP = placed.points.mean(2)[placed.first], placed.share[placed.first]
+    middle_MP3, share_MP = placed.points[placed.first], placed.share[placed.first]
     if pictures is not None:
         middle_MP3 = middle_MP3.gather(1, pictures[..., None].expand(-1, -1, 3))
         share_MP = share_MP.gather(1, pictures)
     later_M = placed.first != torch.arange(len(placed.first), device=placed.first.device)
     weight_MP = placed.share * share_MP * later_M[:, None]
-    return compressed(placed.points - middle_MP3[:, :, None]), weight_MP
+    return placed.points - middle_MP3, weight_MP
 
 
 @full_precision
@@ -151,26 +167,25 @@ def from_first_facing_second(placed: Placed) -> tuple[Tensor, Tensor]:
     """Places as somebody at the first place has them who faces the second one, upright as the camera is.
 
     Returns:
-        (M, P, 12) as :func:`~uniugg_core.pointmaps.patch_points`, x to the right and z ahead, and how sure that is
-        (M, P): 0 for the first two.
+        (M, P, 3) metres, x to the right and z ahead, and how sure that is (M, P): 0 for the first two.
     """
     share_M, picture_M = placed.share.max(1)
-    best_M3 = placed.points.mean(2)[torch.arange(len(picture_M), device=picture_M.device), picture_M]
+    best_M3 = placed.points[torch.arange(len(picture_M), device=picture_M.device), picture_M]
     ahead_M2 = (best_M3[placed.second] - best_M3[placed.first])[:, ::2]
     apart_M = ahead_M2.norm(dim=-1)
     sine_M, cosine_M = (ahead_M2 / apart_M.clamp_min(_NEAR)[:, None]).unbind(-1)
-    x, y, z = (placed.points - best_M3[placed.first][:, None, None]).unbind(-1)
-    sine, cosine = sine_M[:, None, None], cosine_M[:, None, None]
+    x, y, z = (placed.points - best_M3[placed.first][:, None]).unbind(-1)
+    sine, cosine = sine_M[:, None], cosine_M[:, None]
     turned = torch.stack([cosine * x - sine * z, y, sine * x + cosine * z], dim=-1)
     number = torch.arange(len(picture_M), device=picture_M.device)
     later_M = (placed.first != number) & (placed.second != number) & (apart_M > _NEAR)
     weight_M = share_M[placed.first] * share_M[placed.second] * later_M
-    return compressed(turned), placed.share * weight_M[:, None]
+    return turned, placed.share * weight_M[:, None]
 
 
 @full_precision
 def elsewhere(points: Tensor, there: Tensor, camera_from_points: Tensor, matrix: Tensor, size: Tensor) -> Elsewhere:
-    """Where cameras have places (M, P, Q, 3); what they show there is still to be looked up.
+    """Where cameras have places (M, P, 3); what they show there is still to be looked up.
 
     Args:
         points: in metres.
@@ -179,7 +194,7 @@ def elsewhere(points: Tensor, there: Tensor, camera_from_points: Tensor, matrix:
         matrix: (M, P, 3, 3) of those cameras.
         size: (2,), columns and rows of their pictures.
     """
-    own_MP3 = transform_points(camera_from_points.flatten(0, 1), points.mean(2).flatten(0, 1)[:, None])[:, 0]
+    own_MP3 = transform_points(camera_from_points.flatten(0, 1), points.flatten(0, 1)[:, None])[:, 0]
     pixel, depth = project(own_MP3[:, None], matrix.flatten(0, 1))
     pixel, depth = pixel[:, 0].unflatten(0, there.shape), depth[:, 0].unflatten(0, there.shape)
     own_MP3 = own_MP3.unflatten(0, there.shape)
@@ -189,13 +204,6 @@ def elsewhere(points: Tensor, there: Tensor, camera_from_points: Tensor, matrix:
     spot = torch.where(ahead[..., None], (pixel + 0.5) / size.to(pixel), behind).clamp(-1, 2)
     distance = own_MP3.norm(dim=-1).clamp_min(_NEAR)
     return Elsewhere(there, spot, distance, ahead, distance)
-
-
-@full_precision
-def _camera_patch(poses: Tensor) -> Tensor:
-    """Cameras (K, 4, 4) as patches (K, 12) are told: their centre, and a metre to their right, down and ahead."""
-    centre = poses[:, None, :3, 3]
-    return compressed(torch.cat([centre, centre + poses[:, :3, :3].transpose(-1, -2)], dim=1))
 
 
 @full_precision
@@ -222,11 +230,36 @@ def poses_between(points: Tensor, seen: Tensor, rounds: int = 4) -> Tensor:
     return rigid
 
 
-def _told(there: Elsewhere) -> Tensor:
-    """(M, P, _TOLD)."""
+def _waves(numbers: Tensor, rates: Sequence[float]) -> Tensor:
+    """Sines and cosines (..., 2 n r) of n numbers (..., n) at r rates."""
+    phase = (numbers[..., None] * numbers.new_tensor(rates)).flatten(-2)
+    return torch.cat([phase.sin(), phase.cos()], dim=-1)
+
+
+def _spot_told(there: Elsewhere) -> Tensor:
+    """What of an :class:`Elsewhere` is read: (M, P, _SPOT)."""
     x, y = there.spot.unbind(-1)
     margin = torch.minimum(torch.minimum(x, 1 - x), torch.minimum(y, 1 - y))
     hidden = (there.distance / there.surface).log().clamp(-1.5, 1.5)
-    plain = [x, y, margin, 4 * margin.clamp(-0.25, 0.25), there.ahead.to(x), there.distance.log(), hidden]
-    phase = (there.spot[..., None] * x.new_tensor(_WAVES)).flatten(-2)
-    return torch.cat([torch.stack(plain, dim=-1), phase.sin(), phase.cos()], dim=-1)
+    far = there.distance.log()
+    plain = [x, y, margin, 4 * margin.clamp(-0.25, 0.25), there.ahead.to(x), hidden, far]
+    lengths = _waves(far[..., None], _LOGARITHMS), _waves(there.distance[..., None], _METRES)
+    return torch.cat([torch.stack(plain, dim=-1), _waves(there.spot, _SIDES), *lengths], dim=-1)
+
+
+def _place_told(points: Tensor) -> Tensor:
+    """What is read of how a place lies: (M, P, _PLACE) of (M, P, 3)."""
+    length = points.norm(dim=-1, keepdim=True).clamp_min(_NEAR)
+    metres = torch.cat([points, length], dim=-1)
+    plain = torch.cat([encode_points(points), length, length.log()], dim=-1)
+    return torch.cat([plain, _waves(metres, _METRES), _waves(length.log(), _LOGARITHMS)], dim=-1)
+
+
+@full_precision
+def _pose_told(poses: Tensor) -> Tensor:
+    """What is read of where a camera stood: (K, _POSE) of first_from_camera (K, 4, 4)."""
+    ahead, shift = poses[:, :3, 2], poses[:, :3, 3]
+    yaw, pitch = torch.atan2(ahead[:, 0], ahead[:, 2]), -ahead[:, 1].clamp(-1, 1).asin()
+    angle = ahead[:, 2].clamp(-1, 1).acos()
+    turned = torch.stack([yaw, pitch, angle], dim=-1)
+    return torch.cat([turned, _waves(turned, _TURNS), _place_told(shift)], dim=-1)
