@@ -344,8 +344,9 @@ def _tiny() -> ModelConfig:
       It predicts the clean latent, and gets the condition laid out beside it as well as by cross-attention.
     * What the reference sees stays where it was seen, in the imagined view too, and the rest is fitted to it.
     * The language model reads the decoder's points beside the encoder's features, of all pictures in the first one's
-      frame too, and is shown the places that a question names by their coordinates. A number that it is unsure of is
-      the median of what it might say, not digit by likeliest digit.
+      frame too, and is shown the places that a question names by their coordinates, and things by their names. What
+      geometry says of these it is told as well: lengths, how they lie to each other and to other cameras. A number that
+      it is unsure of is the median of what it might say, not digit by likeliest digit.
     """
     return ModelConfig(
         name="tiny",
