@@ -201,8 +201,10 @@ def sightings_of(names: Sequence[Mention], found: Found, scenery: Scenery, poses
     mixed_MPN = weight_MPN / share_MP.clamp_min(1e-6)[..., None]
     features_MPND = scenery.features[talks]
     features_MPD = (mixed_MPN[:, :, None].to(features_MPND.dtype) @ features_MPND).squeeze(2)
-    own_MPQ3, _ = _place(mixed_MPN, scenery.own[talks])
-    placed_MPQ3, extent_MP3 = _place(mixed_MPN, scenery.placed[talks])
+    # a look that strays takes the mean far away: by squared weights it has less of a say
+    sharp_MPN = F.normalize(mixed_MPN.square(), p=1, dim=-1)
+    own_MPQ3, placed_MPQ3 = (_place(sharp_MPN, points[talks])[0] for points in (scenery.own, scenery.placed))
+    _, extent_MP3 = _place(mixed_MPN, scenery.placed[talks])
     outline_MP4 = _outline(mixed_MPN, scenery.grid)
     moved_MPQ3 = transform_points(poses.to(placed_MPQ3), placed_MPQ3.flatten(1, 2)).view_as(placed_MPQ3)
     return Sightings(share_MP, features_MPD, compressed(own_MPQ3), compressed(moved_MPQ3), extent_MP3, outline_MP4)
