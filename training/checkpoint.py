@@ -15,6 +15,7 @@ import dataclasses
 import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -42,6 +43,7 @@ __all__ = [
 
 WEIGHTS, AVERAGE, OPTIMIZER = "model", "ema", "optimizer"  # stems of safetensors files
 _PREFIX, _UNFINISHED = "step-", ".unfinished-"
+_PART = re.compile(r"(.+):([a-z_]+)")
 
 
 @dataclass
@@ -218,9 +220,21 @@ def weights_folder(path: str | Path) -> Path:
 def read_start(path: str | Path, *, average: bool = True) -> dict[str, Tensor]:
     """The tensors of a run, a checkpoint or a model folder; with `average` their moving averages where it has some.
 
+    Args:
+        path: the folder, or ``FOLDER:PART`` for those of one part only, "runs/words:language".
+        average: see above.
+
     Raises:
-        UniuggError: CHECKPOINT_MISSING, CHECKPOINT_UNSAFE or CHECKPOINT_INVALID.
+        UniuggError: CHECKPOINT_MISSING, CHECKPOINT_UNSAFE or CHECKPOINT_INVALID; CHECKPOINT_MISMATCH if there is
+            nothing of the part.
     """
+    named = _PART.fullmatch(str(path))
+    if named and not Path(path).exists():
+        whole = read_start(named[1], average=average)
+        tensors = {name: tensor for name, tensor in whole.items() if name.startswith(f"{named[2]}.")}
+        if not tensors:
+            raise UniuggError(ErrorCode.CHECKPOINT_MISMATCH, f"{named[1]} has nothing of a part {named[2]!r}")
+        return tensors
     folder = weights_folder(path)
     tensors = read_weights(folder, WEIGHTS)
     if average and (folder / f"{AVERAGE}.safetensors").is_file():

@@ -40,7 +40,8 @@ class ModelChoice:
 
     preset: str = "tiny"  # sizes to begin with: "tiny" or "paper"
     change: dict[str, Any] = field(default_factory=dict)  # nested changes to the preset, e.g. {encoder: {depth: 4}}
-    start: tuple[str, ...] = ()  # runs or checkpoint folders whose tensors are taken where names agree; later ones win
+    start: tuple[str, ...] = ()  # runs or checkpoint folders whose tensors are taken where names agree; later ones win;
+    # "FOLDER:PART" takes one part alone: "runs/words:language"
     start_ema: bool = True  # take the averaged weights of `start` where it has them
 
     def resolve(self) -> ModelConfig:

@@ -12,6 +12,7 @@ from training import checkpoint as files
 from training.checkpoint import Checkpoints, Progress
 from uniugg_core.config import preset
 from uniugg_core.errors import ErrorCode, UniuggError
+from uniugg_core.weights import write_weights
 
 
 def save(out: Path, step: int, *, best: bool = False, keep: int = 2, average: bool = False) -> Path:
@@ -64,6 +65,14 @@ def test_a_start_is_a_run_or_a_checkpoint(tmp_path: Path) -> None:
     assert files.read_start(tmp_path, average=False)["w"].tolist() == [1, 1]
     assert files.read_start(first, average=False)["w"].tolist() == [1, 1]
     assert code_of(lambda: files.read_start(tmp_path / "nothing")) == ErrorCode.CHECKPOINT_MISSING
+
+
+def test_a_start_may_be_one_part_alone(tmp_path: Path) -> None:
+    write_weights(tmp_path, {"language.w": torch.ones(1), "denoiser.w": torch.zeros(1)})
+    assert set(files.read_start(tmp_path)) == {"language.w", "denoiser.w"}
+    assert set(files.read_start(f"{tmp_path}:language")) == {"language.w"}
+    assert code_of(lambda: files.read_start(f"{tmp_path}:lang")) == ErrorCode.CHECKPOINT_MISMATCH
+    assert code_of(lambda: files.read_start(f"{tmp_path}/no:language")) == ErrorCode.CHECKPOINT_MISSING
 
 
 def test_broken_files(tmp_path: Path) -> None:
