@@ -33,6 +33,10 @@ def model_card(config: ModelConfig, counts: Mapping[str, int]) -> str:
         else "**The weights are random: scenes are noise and answers are gibberish.** They serve tests and timings."
     )
     latent = "x".join(map(str, config.latent_shape))
+    generation = config.generation
+    steps = f"{generation.steps} steps"
+    if generation.single_steps:
+        steps += f" ({generation.single_steps} for a single sample)"
     return f"""---
 license: apache-2.0
 library_name: uniugg
@@ -47,7 +51,7 @@ questions, out (UniUGG, arXiv 2508.11952, an independent implementation).
 {state}
 
 - works on a square crop of {config.image_size} pixels, {config.grid} x {config.grid} tokens, latent {latent}
-- scheduler {config.generation.scheduler}, {config.generation.steps} steps, guidance {config.generation.guidance}
+- scheduler {generation.scheduler}, {steps}, guidance {generation.guidance}
 
 | part | parameters |
 |---|---:|

@@ -160,6 +160,8 @@ class GenerationConfig:
 
     scheduler: str = "ddim"  # "ddim", "dpm++" or "ddpm"
     steps: int = 50
+    single_steps: int = 0  # steps of a request for one sample: few give the mean of what may be there, blurred but
+    # nearest to it; 0: as many as for several samples, which are to differ
     guidance: float = 1.0
     max_new_tokens: int = 64
     number_draws: int = 0  # each number in an answer is the median of this many drawn ones; 0: the likeliest
@@ -168,6 +170,10 @@ class GenerationConfig:
     keep_observed: bool = False  # an imagined view shows the reference's own points where it sees them, and what it
     # imagines beside them is fitted to them
     drop_confidence_quantile: float = 0.05  # points below this quantile of a view's confidence are left out
+
+    def steps_for(self, samples: int) -> int:
+        """Denoising steps of a request for so many samples."""
+        return self.single_steps if samples == 1 and self.single_steps else self.steps
 
 
 @dataclass(frozen=True)
@@ -341,7 +347,8 @@ def _tiny() -> ModelConfig:
       points and rays live in a canonical camera's frame.
     * Points are decoded in the frame of the camera that sees them; where that camera stands was commanded.
     * What the reference shows is moved to where the target would see it, and the denoiser starts from that preview.
-      It predicts the clean latent, and gets the condition laid out beside it as well as by cross-attention.
+      It predicts the clean latent, and gets the condition laid out beside it as well as by cross-attention. A single
+      view is one step from noise, the mean of what may be there; several are drawn in four.
     * What the reference sees stays where it was seen, in the imagined view too, and the rest is fitted to it.
     * The language model reads the decoder's points beside the encoder's features, of all pictures in the first one's
       frame too, and is shown the places that a question names by their coordinates, and things by their names. What
@@ -396,6 +403,7 @@ def _tiny() -> ModelConfig:
         generation=GenerationConfig(
             scheduler="dpm++",
             steps=4,
+            single_steps=1,
             max_new_tokens=64,
             number_draws=32,
             max_question_tokens=256,

@@ -3,9 +3,7 @@
 An imagined view shows much that the reference picture shows too. There the reference's points, colours and confidences
 are better than any imagination, and the two views of one surface coincide in the cloud; only stray points join their
 neighbours. What is imagined beside it is fitted to it: its distances are scaled by what they were off by where both
-are known, so that a floor or a wall goes on across the seam without a step. That what is seen last simply goes on is a
-guess of its own, which errs the other way (too far, where imagination is too near); the two are averaged, but for the
-first pixels beside the seam, where it is the surer one.
+are known, so that a floor or a wall goes on across the seam without a step, and less so the farther away that is.
 """
 
 from __future__ import annotations
@@ -27,8 +25,7 @@ _ALIKE = 5  # pixels; a point stands at the median depth of those around it, so 
 _REACH = 0.1  # of the picture's width: over how much the misfit is averaged
 _LARGEST = 0.7  # natural logarithm of a distance's correction; more is a mistake, not a misfit
 _PRIOR = 1e-3  # weight of the misfit of the whole picture, which counts where nothing else is near
-_GOES_ON = 1 / 3  # weight of the guess that the nearest observed depth goes on
-_SEAM = 0.08  # of the picture's width: over how much that weight falls from 1
+_FADES = 0.32  # of the picture's width: over how much the fit fades
 _FEW = 20  # pixels; with fewer there is nothing to fit to
 
 
@@ -71,10 +68,8 @@ def keep_observed(
         nearest = cv2.medianBlur(nearest.astype(np.float32), _ALIKE)
     scale[kept] = nearest[kept] / depth[kept]
     if fits:
-        scale[~kept] = np.exp(_misfit(np.log(np.maximum(scale, 1e-6)), kept)[~kept])
-        weight = _GOES_ON + (1 - _GOES_ON) * np.exp(-(gap - 1) / (_SEAM * gap.shape[1]))
-        goes_on = np.log(nearest / (scale * depth)).clip(-_LARGEST, _LARGEST)
-        scale[~kept] *= np.exp(weight * goes_on)[~kept]
+        fit = np.exp(-(gap - 1) / (_FADES * gap.shape[1])) * _misfit(np.log(np.maximum(scale, 1e-6)), kept)
+        scale[~kept] = np.exp(fit)[~kept]
     mine = center + away * scale[..., None]
     confidence = imagined.confidence.clone()
     mask = torch.from_numpy(kept).to(device)

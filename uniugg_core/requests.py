@@ -109,12 +109,13 @@ def check_imagine_inputs(
     drop = _real("drop_quantile", drop, 0.0, 1.0)
     if drop == 1.0:
         raise UniuggError(ErrorCode.REQUEST_INVALID, "drop_quantile is 1, which would drop every point")
+    samples = _whole("samples", samples, 1, MAX_SAMPLES)
     return ImagineRequest(
         target=target,
-        steps=_whole("steps", defaults.steps if steps is None else steps, 1, config.denoiser.train_steps),
+        steps=_whole("steps", defaults.steps_for(samples) if steps is None else steps, 1, config.denoiser.train_steps),
         scheduler=scheduler,
         guidance=guidance,
-        samples=_whole("samples", samples, 1, MAX_SAMPLES),
+        samples=samples,
         seed=_whole("seed", seed, 0, MAX_SEED),
         drop_quantile=drop,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from uniugg_core.cameras import Camera, inverse_rigid, motion
 from uniugg_core.models.decoder import ViewOutput
@@ -61,7 +62,11 @@ def test_what_was_not_seen_goes_on_from_what_was_and_every_point_stays_on_its_ra
     seen = (kept.confidence == 5.0)[0]
     assert 0.4 < seen.float().mean() < 0.95
     assert seen[:, : SIZE // 4].all() if turn > 0 else seen[:, -SIZE // 4 :].all()  # it turned away from that side
-    torch.testing.assert_close(kept.points[0, ~seen], true[0, ~seen], rtol=0.06, atol=0)
+    center = torch.from_numpy(inverse_rigid(pose)[:3, 3]).float()
+    factor = ((kept.points - center).norm(dim=-1) / (true - center).norm(dim=-1))[0]
+    beside = ~seen & (F.max_pool2d(seen[None, None].float(), 3, 1, 1)[0, 0] > 0)
+    torch.testing.assert_close(factor[beside], torch.ones(int(beside.sum())), rtol=0.08, atol=0)
+    assert (factor[~seen] > 0.66).all() and (factor[~seen] < 1.03).all()  # farther away imagination counts
     pixel, _ = project(transform_points(torch.from_numpy(pose).float()[None], kept.points), MATRIX)
     v, u = torch.meshgrid(torch.arange(float(SIZE)), torch.arange(float(SIZE)), indexing="ij")
     torch.testing.assert_close(pixel, torch.stack([u, v], -1)[None], atol=1e-2, rtol=0)
@@ -70,22 +75,20 @@ def test_what_was_not_seen_goes_on_from_what_was_and_every_point_stays_on_its_ra
     assert torch.equal(imagined.points, before) and not imagined.colors.any()  # what was given is left alone
 
 
-def test_beside_the_seam_the_surface_goes_on_and_farther_away_imagination_counts():
-    """The wall ends where the picture did, and a wall twice as far was imagined behind it."""
+def test_beside_the_seam_imagination_is_fitted_and_farther_away_less_so():
+    """A wall is imagined half as far again as it is; where the picture ended it goes on without a step."""
     pose = motion(yaw=0.3)
-    scene_from_target = torch.from_numpy(inverse_rigid(pose)).float()[None]
-    flat = transform_points(scene_from_target, wall(3.0))
-    probe = keep_observed(view(flat, 2.0), view(wall(3.0), 5.0), IMAGE, pose, CAMERA)
-    seen = (probe.confidence == 5.0)[0]
-    depths = torch.where(seen, 3.0, 6.0)[None]
-    imagined = view(transform_points(scene_from_target, unproject(depths, MATRIX)), 2.0)
+    imagined = view(transform_points(torch.from_numpy(inverse_rigid(pose)).float()[None], wall(4.5)), 2.0)
     kept = keep_observed(imagined, view(wall(3.0), 5.0), IMAGE, pose, CAMERA)
-    depth = transform_points(torch.from_numpy(pose).float()[None], kept.points)[0, SIZE // 2, :, 2]
+    seen = (kept.confidence == 5.0)[0]
+    true = transform_points(torch.from_numpy(pose).float()[None], kept.points)[0, SIZE // 2]
+    depth = true[:, 2]
     row = seen[SIZE // 2]
     edge = int(row.nonzero().max())
     assert edge + 8 < SIZE and not row[edge + 1 :].any()
-    assert abs(float(depth[edge + 1] - depth[edge])) < 0.2  # no step
-    assert (depth[edge + 1 :].diff() > -0.1).all() and float(depth[-1]) > 4.0  # and on to what was imagined
+    assert abs(float(depth[edge + 1] - depth[edge])) < 0.25  # no step
+    beyond = depth[edge + 1 :]
+    assert (beyond.diff() > -0.1).all() and 3.3 < float(beyond[-1]) < 4.5  # and on towards what was imagined
 
 
 def test_a_camera_that_looks_away_keeps_nothing():

@@ -60,7 +60,7 @@ class Imaginer:
         own, wish = model.config.generation, sampling or Sampling()
         self.model = model
         self.sampling = Sampling(
-            wish.steps or own.steps,
+            wish.steps,
             wish.scheduler or own.scheduler,
             own.guidance if wish.guidance is None else wish.guidance,
         )
@@ -88,8 +88,10 @@ class Imaginer:
         return Told(seen, model.condition(seen, self.rays(batch, grid)), model.preview(seen, pose, matrix))
 
     @torch.inference_mode()
-    def imagine(self, told: Told, seeds: Sequence[int], sample: int, grid: tuple[int, int]) -> Tensor:
-        """Features (B, N, D) of the target views; the same as the pipeline's for the same seed and sample number."""
+    def imagine(
+        self, told: Told, seeds: Sequence[int], sample: int, grid: tuple[int, int], *, samples: int = 1
+    ) -> Tensor:
+        """Features (B, N, D) of the target views; the pipeline's for the same seed and sample number of so many."""
         model, denoiser = self.model, self.model.denoiser
         if not isinstance(denoiser, Denoiser):
             return model.vae.destandardise(denoiser(told.condition)).to(model.dtype)
@@ -98,7 +100,7 @@ class Imaginer:
             told.condition,
             model.language.null(told.condition),
             [torch.Generator().manual_seed(sample_seed(seed, sample)) for seed in seeds],
-            steps=self.sampling.steps,
+            steps=self.sampling.steps or model.config.generation.steps_for(samples),
             scheduler=self.sampling.scheduler,
             guidance=self.sampling.guidance,
             grid=(grid[0] * up, grid[1] * up),

@@ -47,6 +47,7 @@ from .understanding import Scored, understanding_figures
 
 __all__ = ["Case", "Evaluation", "Pairs", "RoomsEvaluation", "cases", "evaluate_rooms", "open_rooms"]
 
+DRAWN = "drawn"  # several samples, which the uncertainty is taken from
 Progress = Callable[[int, int], None]
 Cloud = tuple[np.ndarray, np.ndarray]  # points (H, W, 3) in the target camera's frame, known (H, W)
 
@@ -191,7 +192,8 @@ class _Runner:
         here = observed.points.cpu().float().numpy()
         true_here = batch.points()[:, 0].cpu().numpy()
         for row, (pair, truth) in enumerate(zip(pairs, truths)):
-            clouds = {name: (points[0][row], np.ones_like(truth.valid)) for name, points in moved.items()}
+            clouds = {name: (points[0][row], np.ones_like(truth.valid)) for name, points in moved.items() if points}
+            clouds.pop(DRAWN, None)
             pose = motions[row].numpy()
             known = (batch.depth[row, 0] > 0).cpu().numpy()
             unknown = np.where(known[..., None], true_here[row], np.nan)
@@ -202,9 +204,9 @@ class _Runner:
             methods = {name: self._measure(cloud, truth) for name, cloud in clouds.items()}
             reference = relative_errors(here[row], true_here[row], known)[known][::4]
             spread = None
-            if len(moved[OURS]) > 1:
+            if moved[DRAWN]:
                 pick = truth.pick
-                spread = relative_spread(np.stack([points[row][pick] for points in moved[OURS]]))
+                spread = relative_spread(np.stack([points[row][pick] for points in moved[DRAWN]]))
             ours = views[OURS][0]
             sharp = (1 / ours.confidence[row].float()).cpu().numpy()[truth.pick]
             poses = {
@@ -226,7 +228,7 @@ class _Runner:
         return measure(*cloud, truth, clouds=self.settings.clouds)
 
     def _views(self, batch: PairBatch) -> tuple[ViewOutput, dict[str, list[ViewOutput]]]:
-        """The reference views, and the target views for each way to get their features; ours may be several samples."""
+        """The reference views, and the target views for each way to get their features; drawn ones are several."""
         own, imaginer = self.settings, self.imaginer
         features, grid = self._features(batch)
         reference, target = features[:, 0], features[:, 1]
@@ -234,13 +236,16 @@ class _Runner:
         seeds = [own.seed * 1_000_003 + int(index) for index in batch.index]
         count = own.samples if own.samples > 1 and int(batch.index[0]) < own.spread_scenes else 1
         observed = imaginer.here(told, batch)
-        made = [
-            imaginer.there(reference, imaginer.imagine(told, seeds, sample, grid), grid, batch)
-            for sample in range(count)
-        ]
+
+        def made(sample: int, samples: int) -> ViewOutput:
+            features = imaginer.imagine(told, seeds, sample, grid, samples=samples)
+            return imaginer.there(reference, features, grid, batch)
+
+        single, drawn = made(0, 1), [made(sample, count) for sample in range(count)] if count > 1 else []
         views = {
-            OURS: [imaginer.shown(view, observed, batch) for view in made],
-            **({NETWORK: made[:1]} if self.model.config.generation.keep_observed else {}),
+            OURS: [imaginer.shown(single, observed, batch)],
+            DRAWN: [imaginer.shown(view, observed, batch) for view in drawn],
+            **({NETWORK: [single]} if self.model.config.generation.keep_observed else {}),
             "oracle": [imaginer.there(reference, target, grid, batch)],
             "oracle_vae": [imaginer.there(reference, imaginer.reconstructed(target, grid), grid, batch)],
         }
@@ -279,6 +284,13 @@ class _Runner:
         return [Scored(item.question, text, without) for item, text, without in zip(asked, said, blind)]
 
 
+def _sampling(model: UniUGG, settings: RoomsEvaluation) -> dict[str, Any]:
+    """How views are imagined: one, and several for their spread."""
+    own, wish = model.config.generation, settings.sampling
+    steps = {"steps": own.steps_for(1), "drawn_steps": own.steps_for(max(2, settings.samples))}
+    return {**asdict(Imaginer(model, wish).sampling), **(steps if wish.steps is None else {})}
+
+
 def _report(
     pipeline: UniUGGPipeline, settings: RoomsEvaluation, records: list[SceneRecord], said: list[Scored]
 ) -> dict[str, Any]:
@@ -298,7 +310,7 @@ def _report(
             "image_size": pipeline.config.image_size,
             "parameters": sum(parameter.numel() for parameter in pipeline.model.parameters()),
         },
-        "sampling": asdict(Imaginer(pipeline.model, settings.sampling).sampling),
+        "sampling": _sampling(pipeline.model, settings),
         "unseen": part_figures(records, "unseen"),
         "seen": part_figures(records, "seen"),
         "all": part_figures(records, "all"),

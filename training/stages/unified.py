@@ -79,7 +79,7 @@ def imagine_features(
         condition,
         model.language.null(condition),
         [torch.Generator().manual_seed(seed) for seed in seeds],
-        steps=steps or model.config.generation.steps,
+        steps=steps or model.config.generation.steps_for(1),
         scheduler=_SAMPLER,
         preview=preview,
     )

@@ -114,7 +114,7 @@ def _result(
         "camera": observation.camera,
         "camera_assumed": observation.camera is None,
         "target_from_reference": target_from_reference,
-        "steps": args.steps or pipeline.config.generation.steps,
+        "steps": args.steps or pipeline.config.generation.steps_for(args.samples),
         "scheduler": args.scheduler or pipeline.config.generation.scheduler,
         "guidance": pipeline.config.generation.guidance if args.guidance is None else args.guidance,
         "samples": args.samples,
