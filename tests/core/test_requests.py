@@ -59,6 +59,12 @@ class TestImagine:
         assert (request.steps, request.scheduler, request.guidance, request.samples) == (3, "ddim", 1.0, 1)
         assert request.seed == 4
 
+    def test_one_sample_may_take_fewer_steps_than_several(self):
+        config = SMALL.replace(generation__steps=4, generation__single_steps=1)
+        assert [check_imagine_inputs(config, EYE, samples=count).steps for count in (1, 2)] == [1, 4]
+        assert check_imagine_inputs(config, EYE, steps=3).steps == 3
+        assert check_imagine_inputs(SMALL, EYE, samples=2).steps == check_imagine_inputs(SMALL, EYE).steps
+
     def test_numpy_numbers_are_numbers(self):
         request = check_imagine_inputs(SMALL, EYE, steps=np.int64(5), guidance=np.float32(2), seed=np.uint32(7))
         assert (request.steps, request.guidance, request.seed) == (5, 2.0, 7)
