@@ -189,11 +189,11 @@ class _Runner:
             name: [transform_points(motions, out.points.cpu().float()).numpy() for out in outs]
             for name, outs in views.items()
         }
+        drawn = moved.pop(DRAWN, [])
         here = observed.points.cpu().float().numpy()
         true_here = batch.points()[:, 0].cpu().numpy()
         for row, (pair, truth) in enumerate(zip(pairs, truths)):
-            clouds = {name: (points[0][row], np.ones_like(truth.valid)) for name, points in moved.items() if points}
-            clouds.pop(DRAWN, None)
+            clouds = {name: (points[0][row], np.ones_like(truth.valid)) for name, points in moved.items()}
             pose = motions[row].numpy()
             known = (batch.depth[row, 0] > 0).cpu().numpy()
             unknown = np.where(known[..., None], true_here[row], np.nan)
@@ -204,9 +204,9 @@ class _Runner:
             methods = {name: self._measure(cloud, truth) for name, cloud in clouds.items()}
             reference = relative_errors(here[row], true_here[row], known)[known][::4]
             spread = None
-            if moved[DRAWN]:
+            if drawn:
                 pick = truth.pick
-                spread = relative_spread(np.stack([points[row][pick] for points in moved[DRAWN]]))
+                spread = relative_spread(np.stack([points[row][pick] for points in drawn]))
             ours = views[OURS][0]
             sharp = (1 / ours.confidence[row].float()).cpu().numpy()[truth.pick]
             poses = {

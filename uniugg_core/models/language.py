@@ -41,7 +41,7 @@ from ..tokenizer import SpatialTokenizer
 from .grounding import Found, Grounding, Scenery, Sightings
 from .numbers import NumberTokens, median_number
 from .places import PlaceProjector
-from .qwen import as_computed, build_qwen
+from .qwen import additive_mask, as_computed, build_qwen
 from .situation import Situation
 
 __all__ = ["IGNORED", "Language", "Lessons", "Prefix"]
@@ -282,7 +282,7 @@ class Language(nn.Module):
             total, first = embeddings.shape[1], before.shape[1]
             hidden = torch.ones(total, total, dtype=torch.bool, device=embeddings.device).triu(1)
             hidden[first:, first:] = False
-            mask = _additive(hidden, embeddings.dtype)
+            mask = additive_mask(hidden, embeddings.dtype)
         states = self.qwen.model(inputs_embeds=embeddings, attention_mask=mask, use_cache=False).last_hidden_state
         return self.condition_projector(states[:, before.shape[1] :])
 
@@ -299,7 +299,7 @@ class Language(nn.Module):
         mask = None
         if self.config.bidirectional_queries:
             shape = (queries.shape[1], prefix.length + queries.shape[1])
-            mask = _additive(torch.zeros(shape, dtype=torch.bool, device=queries.device), queries.dtype)
+            mask = additive_mask(torch.zeros(shape, dtype=torch.bool, device=queries.device), queries.dtype)
         states = self.qwen.model(
             inputs_embeds=queries, attention_mask=mask, past_key_values=cache, use_cache=True
         ).last_hidden_state
@@ -495,9 +495,3 @@ class Language(nn.Module):
             return torch.log_softmax(logits.masked_fill(self._forbidden.to(logits.device), -torch.inf), dim=-1)
 
         return median_number(after, logprobs, self.numbers, draws=draws, limit=limit)
-
-
-def _additive(hidden: Tensor, dtype: torch.dtype) -> Tensor:
-    """(rows, columns), True where attention must not look, to the (1, 1, rows, columns) that is added to its scores."""
-    mask = torch.zeros(hidden.shape, dtype=dtype, device=hidden.device)
-    return mask.masked_fill(hidden, torch.finfo(dtype).min)[None, None]

@@ -11,7 +11,7 @@ from .._compat import ensure_torchvision
 from ..config import LanguageConfig
 from .layers import attend, in_the_open
 
-__all__ = ["as_computed", "build_qwen"]
+__all__ = ["additive_mask", "as_computed", "build_qwen"]
 
 
 _ATTENTION = "uniugg"  # the name that transformers knows it by
@@ -88,3 +88,9 @@ def as_computed(embeddings: Tensor) -> Tensor:
     """In autocast's type, where it is on: sums of layers are then not converted to and fro in every one."""
     device = embeddings.device.type
     return embeddings.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else embeddings
+
+
+def additive_mask(hidden: Tensor, dtype: torch.dtype) -> Tensor:
+    """(rows, columns), True where attention must not look, to the (1, 1, rows, columns) that is added to its scores."""
+    mask = torch.zeros(hidden.shape, dtype=dtype, device=hidden.device)
+    return mask.masked_fill(hidden, torch.finfo(dtype).min)[None, None]
