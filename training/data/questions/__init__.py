@@ -1,7 +1,7 @@
 """Questions with true answers about pairs of views, in the families of VSI-Bench and SPAR-Bench.
 
 `scene` and `commanded` need a scene graph; `points` needs depth and poses only. :class:`QuestionMaker` draws from all
-that a pair allows. `drills` needs no pictures at all.
+that a pair allows. `drills`, `exhibits` and `viewpoints` are exercises: they need no pictures at all.
 """
 
 from __future__ import annotations
