@@ -2,8 +2,9 @@
 
 An imagined view shows much that the reference picture shows too. There the reference's points, colours and confidences
 are better than any imagination, and the two views of one surface coincide in the cloud; only stray points join their
-neighbours. What is imagined beside it is fitted to it: its distances are scaled by what they were off by where both
-are known, so that a floor or a wall goes on across the seam without a step, and less so the farther away that is.
+neighbours. What is imagined beside it is fitted to it: its distances are scaled, and its colours shifted, by what they
+were off by where both are known, so that a floor or a wall goes on across the seam without a step, and less so the
+farther away that is.
 """
 
 from __future__ import annotations
@@ -68,16 +69,21 @@ def keep_observed(
         nearest = cv2.medianBlur(nearest.astype(np.float32), _ALIKE)
     scale[kept] = nearest[kept] / depth[kept]
     if fits:
-        fit = np.exp(-(gap - 1) / (_FADES * gap.shape[1])) * _misfit(np.log(np.maximum(scale, 1e-6)), kept)
-        scale[~kept] = np.exp(fit)[~kept]
+        fades = np.exp(-(gap - 1) / (_FADES * gap.shape[1]))
+        scale[~kept] = np.exp(fades * _misfit(np.log(np.maximum(scale, 1e-6)), kept))[~kept]
     mine = center + away * scale[..., None]
     confidence = imagined.confidence.clone()
     mask = torch.from_numpy(kept).to(device)
     confidence[0, mask] = observed.confidence[0].flatten()[torch.from_numpy(index.astype(np.int64)).to(device)]
     shown = imagined.colors
     if shown is not None:
-        shown = shown.clone()
-        shown[0, mask] = torch.from_numpy(colors[index].astype(np.float32) / 255).to(shown)
+        painted = shown[0].float().cpu().numpy()
+        wrong = np.zeros_like(painted)
+        wrong[kept] = colors[index].astype(np.float32) / 255 - painted[kept]
+        if fits:
+            shifts = np.stack([fades * _misfit(channel, kept) for channel in np.moveaxis(wrong, -1, 0)], axis=-1)
+            wrong[~kept] = shifts[~kept]
+        shown = torch.from_numpy((painted + wrong).clip(0, 1))[None].to(shown)
     return replace(
         imagined, points=torch.from_numpy(mine[None].astype(np.float32)).to(device), confidence=confidence, colors=shown
     )
@@ -93,11 +99,11 @@ def _continued(depth: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.nda
     return of_label[labels], gap
 
 
-def _misfit(logarithms: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """What the logarithms (H, W) are on average near each pixel where they are `known`, and overall far from those."""
-    reach = _REACH * logarithms.shape[1]
+def _misfit(errors: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """What errors (H, W) are on average near each pixel where they are `known`, and overall far from those."""
+    reach = _REACH * errors.shape[1]
     weight = known.astype(np.float64)
     near = cv2.GaussianBlur(weight, (0, 0), reach, borderType=cv2.BORDER_REPLICATE)
-    total = cv2.GaussianBlur(logarithms * weight, (0, 0), reach, borderType=cv2.BORDER_REPLICATE)
-    mean = (total + _PRIOR * np.median(logarithms[known])) / (near + _PRIOR)
+    total = cv2.GaussianBlur(errors * weight, (0, 0), reach, borderType=cv2.BORDER_REPLICATE)
+    mean = (total + _PRIOR * np.median(errors[known])) / (near + _PRIOR)
     return mean.clip(-_LARGEST, _LARGEST)

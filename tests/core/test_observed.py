@@ -103,3 +103,16 @@ def test_a_view_without_colours():
     bare = ViewOutput(wall(2.0), torch.ones(1, SIZE, SIZE), None)
     kept = keep_observed(bare, view(wall(3.0), 5.0), IMAGE, np.eye(4), CAMERA)
     assert kept.colors is None and kept.points[..., 2].allclose(torch.tensor(3.0), atol=1e-4)
+
+
+def test_colours_beside_the_seam_are_those_of_what_was_seen_and_farther_away_less_so():
+    pose, grey = motion(yaw=0.3), np.full((SIZE, SIZE, 3), 128, np.uint8)
+    imagined = imagined_from(pose, 2.0)
+    imagined = ViewOutput(imagined.points, imagined.confidence, torch.full_like(imagined.points, 0.2))
+    kept = keep_observed(imagined, view(wall(3.0), 5.0), grey, pose, CAMERA)
+    seen = (kept.confidence == 5.0)[0]
+    shade = kept.colors[0, SIZE // 2, :, 0]
+    edge = int(seen[SIZE // 2].nonzero().max())
+    torch.testing.assert_close(kept.colors[0, seen], torch.full((int(seen.sum()), 3), 128 / 255))
+    assert abs(float(shade[edge + 1]) - 128 / 255) < 0.03
+    assert (shade[edge + 1 :].diff() <= 1e-4).all() and 0.2 < float(shade[-1]) < 0.45
