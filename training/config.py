@@ -186,7 +186,7 @@ class UnifiedStageConfig:
 
     phase: str = "joint"  # "align" (visual projector on answers), "joint", or "final" (few generation batches)
     generation_share: float = 0.5  # share of micro-batches that generate; the rest answer questions
-    drill_share: float = 0.0  # share of micro-batches that are exercises in words alone, taken off both
+    drill_share: float = 0.0  # share of micro-batches that are exercises without pictures, taken off both
     generation_weight: float = 1.0  # lambda
     answer_weight: float = 1.0
     naming_weight: float = 0.0  # cross-entropy of the class that a picture token is likest to, by its words, on data

@@ -12,17 +12,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from uniugg_core.errors import ErrorCode, UniuggError
 from uniugg_core.models.grounding import Found, Sightings, with_slots
 from uniugg_core.models.language import Lessons
-from uniugg_core.models.showing import Parts, Spots, Whose, situate
+from uniugg_core.models.showing import Parts, Spots, Whose, situate, tell_cameras
 from uniugg_core.models.situation import Elsewhere, Placed, elsewhere
 from uniugg_core.models.uniugg import UniUGG
 from uniugg_core.pointmaps import compressed, inverse_transform, quarters, transform_points
-from uniugg_core.prompts import MarkSlot, NameSlot, Piece, Prompt, question_prompt
+from uniugg_core.prompts import CameraSlot, NameSlot, Piece, Prompt, question_prompt
 from uniugg_core.tokenizer import SpatialTokenizer
 
-from .data.questions.types import Exhibition, Question
+from .data.questions.types import Exhibition, Matrix, Question
 from .mentions import mentioned
 
 __all__ = ["exercise", "with_exhibits"]
@@ -39,8 +38,10 @@ class _Thing:
 
     talk: int
     place: int
-    which: int
     slots: tuple[Piece, ...]  # one a view
+    shown: Exhibition
+    which: int  # of the exhibition's things
+    commanded: Matrix | None  # the pose that the question is about
 
 
 def exercise(
@@ -117,22 +118,21 @@ def with_exhibits(
     likely = torch.stack([~nothing, nothing], dim=-1).float().log()
     slotted, names = with_slots(prompts, Found(likely, starts), there)
     views = there.sum(1).tolist()
-    things = [
-        _Thing(
-            name.talk,
-            name.prompt,
-            named[name.talk, name.prompt, name.word],
-            tuple(NameSlot(view, name.number) for view in range(views[name.talk])),
-        )
-        for name in names
-    ]
+    things: list[_Thing] = []
+
+    def add(talk: int, place: int, first: Piece, which: int) -> None:
+        question = rows[talk][place]
+        slots = tuple(replace(first, index=view) for view in range(views[talk]))
+        things.append(_Thing(talk, place, slots, question.shown, which, question.target_from_reference))
+
+    for name in names:
+        add(name.talk, name.prompt, NameSlot(0, name.number), named[name.talk, name.prompt, name.word])
     for talk, (row, together) in enumerate(zip(rows, slotted)):
         for place, (question, prompt) in enumerate(zip(row, together)):
             for slot in prompt.marks:
                 name = f"({slot.x}, {slot.y})"
                 if slot.index == 0 and question.shown and name in question.shown.names:
-                    slots = tuple(MarkSlot(view, slot.x, slot.y) for view in range(views[talk]))
-                    things.append(_Thing(talk, place, question.shown.names.index(name), slots))
+                    add(talk, place, slot, question.shown.names.index(name))
     return slotted, things
 
 
@@ -148,9 +148,8 @@ def _parts(
     language, device = model.language, model.device
     parts: Parts = [[{} for _ in row] for row in rows]
     spots: Spots = [[{} for _ in row] for row in rows]
-    shows = [_shown(rows, thing) for thing in things]
     if things:
-        seen = _sightings(rows, things, shows, generator)
+        seen = _sightings(things, generator)
         noise = _FAINT * torch.randn(*seen.share.shape, model.vae.feature_mean.numel(), generator=generator)
         features_MPD = model.vae.destandardise(noise.to(device))
         named_MPW = language.embed_names(replace(seen.to(device), features=features_MPD))
@@ -162,39 +161,29 @@ def _parts(
                 parts[thing.talk][thing.place][slot] = rows_MPW[at]
                 spots[thing.talk][thing.place][slot] = seen.share[at].to(device), where_MP3[at], own_MP3[at]
     if model.config.language.situated:
-        _tell_cameras(model, rows, prompts, parts)
-        number_of = {(thing.talk, thing.place, thing.slots[0]): number for number, thing in enumerate(things)}
+
+        def pose_of(talk: int, place: int, slot: CameraSlot) -> Tensor:
+            return torch.tensor(rows[talk][place].shown.cameras[slot.index])
+
+        thing_of = {(thing.talk, thing.place, thing.slots[0]): thing for thing in things}
 
         def look(whose: Sequence[Whose], placed: Placed, other_MP: Tensor) -> tuple[Elsewhere, Elsewhere]:
-            order = [number_of[one] for one in whose]
-            return _look(rows, [things[n] for n in order], [shows[n] for n in order], placed, other_MP)
+            return _look([thing_of[one] for one in whose], placed, other_MP)
 
+        tell_cameras(language, prompts, pose_of, parts)
         situate(language, prompts, counts, parts, spots, look)
     return parts
 
 
-def _shown(rows: Sequence[Sequence[Question]], thing: _Thing) -> Exhibition:
-    shown = rows[thing.talk][thing.place].shown
-    if shown is None:
-        raise UniuggError(ErrorCode.REQUEST_INVALID, "an exercise that shows nothing has a thing")
-    return shown
-
-
-def _sightings(
-    rows: Sequence[Sequence[Question]],
-    things: Sequence[_Thing],
-    shows: Sequence[Exhibition],
-    generator: torch.Generator,
-) -> Sightings:
+def _sightings(things: Sequence[_Thing], generator: torch.Generator) -> Sightings:
     """What was found of the things, without features."""
     count = len(things)
     share_MP, middle_MP3 = torch.zeros(count, _MOST), torch.tensor([0.0, 0.0, 1.0]).repeat(count, _MOST, 1)
     moves_MP44, half_M11 = torch.eye(4).repeat(count, _MOST, 1, 1), torch.ones(count, 1, 1)
-    for number, (thing, shown) in enumerate(zip(things, shows)):
-        half_M11[number] = shown.half
-        commanded = rows[thing.talk][thing.place].target_from_reference
-        for view, spot in enumerate(shown.spots[thing.which]):
-            moves_MP44[number, view] = torch.tensor(commanded or shown.cameras[view])
+    for number, thing in enumerate(things):
+        half_M11[number] = thing.shown.half
+        for view, spot in enumerate(thing.shown.spots[thing.which]):
+            moves_MP44[number, view] = torch.tensor(thing.commanded or thing.shown.cameras[view])
             if spot is not None:
                 share_MP[number, view], middle_MP3[number, view] = 1.0, torch.tensor(spot)
     named_M = torch.tensor([isinstance(thing.slots[0], NameSlot) for thing in things])
@@ -210,49 +199,27 @@ def _sightings(
     return Sightings(share_MP, none, compressed(own_MPQ3), compressed(placed_MPQ3), extent_MP3, outline_MP4)
 
 
-def _tell_cameras(
-    model: UniUGG, rows: Sequence[Sequence[Question]], prompts: Sequence[Sequence[Prompt]], parts: Parts
-) -> None:
-    told = [
-        (talk, place, slot)
-        for talk, together in enumerate(prompts)
-        for place, prompt in enumerate(together)
-        for slot in prompt.cameras
-    ]
-    if not told:
-        return
-    poses = torch.tensor([rows[talk][place].shown.cameras[slot.index] for talk, place, slot in told])
-    for (talk, place, slot), row in zip(told, model.language.situation.cameras(poses.to(model.device))):
-        parts[talk][place][slot] = row
-
-
-def _look(
-    rows: Sequence[Sequence[Question]],
-    things: Sequence[_Thing],
-    shows: Sequence[Exhibition],
-    placed: Placed,
-    other_MP: Tensor,
-) -> tuple[Elsewhere, Elsewhere]:
+def _look(things: Sequence[_Thing], placed: Placed, other_MP: Tensor) -> tuple[Elsewhere, Elsewhere]:
     """Where the things' own cameras have them, and the other ones."""
     (count, most), device = other_MP.shape, other_MP.device
     cameras_MP44, matrix_M33 = torch.eye(4).repeat(count, most, 1, 1), torch.eye(3).repeat(count, 1, 1)
     known_M1 = torch.zeros(count, 1, dtype=torch.bool)
-    for number, (thing, shown) in enumerate(zip(things, shows)):
-        commanded = rows[thing.talk][thing.place].target_from_reference is not None
-        known_M1[number] = commanded or len(shown.cameras) > 1
+    for number, thing in enumerate(things):
+        cameras, commanded = thing.shown.cameras, thing.commanded is not None
+        known_M1[number] = commanded or len(cameras) > 1
         # a picture with a side of one pixel, whose middle is at 0
-        matrix_M33[number, 0, 0] = matrix_M33[number, 1, 1] = 0.5 / shown.half
-        if not commanded and len(shown.cameras) > 1:
-            cameras_MP44[number] = torch.tensor([shown.cameras[other] for other in other_MP[number].tolist()])
+        matrix_M33[number, 0, 0] = matrix_M33[number, 1, 1] = 0.5 / thing.shown.half
+        if not commanded and len(cameras) > 1:
+            cameras_MP44[number] = torch.tensor([cameras[other] for other in other_MP[number].tolist()])
     lens = matrix_M33[:, None].expand(-1, most, -1, -1).to(device), torch.ones(2, device=device)
     still = torch.eye(4, device=device).expand(count, most, 4, 4)
     itself = elsewhere(placed.own, placed.share, still, *lens)
     moves_MP44 = inverse_transform(cameras_MP44).to(device)
     there = elsewhere(placed.points, placed.share * known_M1.to(device), moves_MP44, *lens)
     surface_MP = there.distance.clone()
-    for number, (thing, shown) in enumerate(zip(things, shows)):
-        if shown.surfaces:
-            for view, metres in enumerate(shown.surfaces[thing.which]):
-                if metres is not None:
-                    surface_MP[number, view] = metres
+    for number, thing in enumerate(things):
+        surfaces = thing.shown.surfaces[thing.which] if thing.shown.surfaces else ()
+        for view, metres in enumerate(surfaces):
+            if metres is not None:
+                surface_MP[number, view] = metres
     return itself, replace(there, surface=surface_MP)

@@ -339,7 +339,7 @@ def _paper() -> ModelConfig:
 
 
 def _tiny() -> ModelConfig:
-    """28.7 M parameters (half precision fits in 60 MB), sized to learn within CPU hours: 8 x 8 tokens of 128 pixels.
+    """29.3 M parameters (half precision fits in 60 MB), sized to learn within CPU hours: 8 x 8 tokens of 128 pixels.
 
     It leaves the paper where little training is to be had, and spares the networks what geometry already knows:
 

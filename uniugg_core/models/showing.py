@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..pointmaps import compressed, inverse_transform, mark_points, patch_points, quarters, splat, transform_points
-from ..prompts import MarkSlot, NameSlot, Piece, Prompt
+from ..prompts import CameraSlot, MarkSlot, NameSlot, Piece, Prompt
 from .grounding import Found, Scenery, sightings_of, with_slots
 from .situation import Elsewhere, Placed, elsewhere, other_picture, poses_between
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .language import Language
     from .uniugg import Seen, UniUGG
 
-__all__ = ["Parts", "Shown", "Spots", "Whose", "leading_places", "show", "situate"]
+__all__ = ["Parts", "Shown", "Spots", "Whose", "leading_places", "show", "situate", "tell_cameras"]
 
 _COARSE = 16  # cells along a side of the commanded view in which it is looked what hides what
 _COVERED = 0.3  # share of a cell from which on it is
@@ -75,11 +75,14 @@ def show(
     _show_marks(model, seen, pictures, prompts, poses, parts, spots)
     if model.config.language.situated:
         cameras_B44 = _cameras(model, seen, pictures)
-        _tell_cameras(model, pictures, prompts, cameras_B44, parts)
+
+        def pose_of(talk: int, place: int, slot: CameraSlot) -> Tensor:
+            return cameras_B44[pictures[talk][slot.index]]
 
         def look(whose: Sequence[Whose], placed: Placed, other_MP: Tensor) -> tuple[Elsewhere, Elsewhere]:
             return _look(seen, pictures, whose, placed, other_MP, cameras_B44, poses)
 
+        tell_cameras(model.language, prompts, pose_of, parts)
         situate(model.language, prompts, list(map(len, pictures)), parts, spots, look)
     return Shown(prompts, parts, found)
 
@@ -103,7 +106,7 @@ def _scenery(model: UniUGG, seen: Seen, pictures: Sequence[Sequence[int]]) -> Sc
     most, patch = max(map(len, pictures)), model.config.encoder.patch
     # where a talk has fewer pictures, its first one stands in
     device = seen.features.device
-    index = torch.tensor([[*own, *[own[0]] * (most - len(own))] for own in pictures], device=device)
+    index = torch.tensor([_filled(own, most) for own in pictures], device=device)
     there = torch.tensor([[n < len(own) for n in range(most)] for own in pictures], device=device)
     own = quarters(patch_points(seen.view.points, patch))
     placed = own if seen.placed is None else quarters(patch_points(seen.placed, patch))
@@ -156,20 +159,30 @@ def _cameras(model: UniUGG, seen: Seen, pictures: Sequence[Sequence[int]]) -> Te
     return cameras
 
 
-def _tell_cameras(
-    model: UniUGG,
-    pictures: Sequence[Sequence[int]],
+def tell_cameras(
+    language: Language,
     prompts: Sequence[Sequence[Prompt]],
-    cameras_B44: Tensor,
+    pose_of: Callable[[int, int, CameraSlot], Tensor],
     parts: Parts,
 ) -> None:
-    numbers = [number for own in pictures for number in own[1:]]
-    if not numbers:
-        return
-    told = dict(zip(numbers, model.language.situation.cameras(cameras_B44[numbers])))
-    for own, together, of_talk in zip(pictures, prompts, parts):
-        for prompt, part in zip(together, of_talk):
-            part.update({slot: told[own[slot.index]] for slot in prompt.cameras})
+    """Fills in where later pictures were taken from.
+
+    Args:
+        language: a situated model.
+        prompts: of each talk.
+        pose_of: first_from_camera (4, 4) of a talk's and prompt's slot.
+        parts: what is shown in the prompts' slots, and is added to.
+    """
+    told = [
+        (talk, place, slot)
+        for talk, together in enumerate(prompts)
+        for place, prompt in enumerate(together)
+        for slot in prompt.cameras
+    ]
+    if told:
+        poses = torch.stack([pose_of(*one) for one in told]).to(language.device)
+        for (talk, place, slot), row in zip(told, language.situation.cameras(poses)):
+            parts[talk][place][slot] = row
 
 
 def situate(
@@ -246,7 +259,7 @@ def _look(
     surface_MP = torch.where(commanded_M1, there.distance, surface_MP)
     asked = dict.fromkeys((talk, place) for talk, place, _ in whose if poses[talk][place] is not None)
     for (talk, place), (distance, covered) in zip(asked, _then(seen, pictures, list(asked), poses)):
-        mine = torch.tensor([number for number, (*at, _) in enumerate(whose) if at == [talk, place]])
+        mine = torch.tensor([number for number, one in enumerate(whose) if one[:2] == (talk, place)])
         rows, columns = distance.shape
         cell = there.spot[mine].clamp(0, 1 - 1e-6) * there.spot.new_tensor([columns, rows])
         v, u = cell[..., 1].long(), cell[..., 0].long()

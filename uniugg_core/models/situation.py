@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -76,10 +76,6 @@ class Elsewhere:
     distance: Tensor
     ahead: Tensor
     surface: Tensor
-
-    def to(self, device: torch.device) -> Elsewhere:
-        """The same there."""
-        return Elsewhere(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
 
 class Situation(nn.Module):
