@@ -133,6 +133,8 @@ class EncoderStageConfig:
     teacher: str | None = None  # checkpoint folder of the frozen teacher; null leaves distillation out
     single_share: float = 0.0  # share of batches that are single pictures and only distil
     symmetric: bool = True  # decode (1, 2) and (2, 1); False decodes one order, chosen at random
+    geometry_share: float = 1.0  # share of a batch's pairs that are decoded, which is most of the work; what pictures
+    # mean is learnt from all of them
     alone_share: float = 0.0  # share of the pairs decoded as two pictures that each stand alone, in its own camera's
     # frame; for models with decoder.own_frames, which look at a picture that way
     alpha: float = 0.2  # reward of confidence in the pointmap loss
@@ -193,6 +195,8 @@ class UnifiedStageConfig:
     # with class maps: words then find what they name
     finding_weight: float = 0.0  # cross-entropy of where the words of a question look, on data with instance maps; for
     # models with language.grounded
+    searching_weight: float = 0.0  # as finding_weight, of the names of all classes in all pictures, on data with class
+    # maps: a question names two or three things, a picture shows ten
     drop_condition: float = 0.1  # share of conditions replaced by the learned null sequence
     pure_noise: float = 0.0  # share of the pairs whose target is nothing but noise: what a single denoising step gives,
     # the mean of all that may be there, is learnt most then; for models that predict the latent
@@ -224,6 +228,8 @@ class TrainConfig:
         for name in ("seen_share", "drill_share", "pure_noise"):
             share = getattr(self.unified, name)
             _require(0 <= share <= 1, f"unified.{name}", share, "a share, 0 to 1")
+        decoded = self.encoder.geometry_share
+        _require(0 < decoded <= 1, "encoder.geometry_share", decoded, "above 0 and at most 1")
         for name, alone in (("encoder", self.encoder.alone_share), ("vae", self.vae.alone_share)):
             _require(0 <= alone < 1, f"{name}.alone_share", alone, "at least 0 and less than 1")
         _require(self.stage in STAGES, "stage", self.stage, f"one of {STAGES}")

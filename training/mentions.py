@@ -16,7 +16,7 @@ from uniugg_core.tokenizer import SpatialTokenizer
 
 from .data.questions.types import Question
 
-__all__ = ["mentioned", "where_things_are"]
+__all__ = ["looked_for", "mentioned", "where_things_are"]
 
 SMALL = 1e-3  # share of a picture below which a thing is not to be found in it
 
@@ -46,7 +46,11 @@ def mentioned(
 
 def where_things_are(named_VHW: Tensor, patch: int) -> Tensor:
     """Shares (V, N + 1) of a thing's pixels in every token of every view; the last one is 1 where it is in none."""
-    shares_VN = F.avg_pool2d(named_VHW.float()[:, None], patch).flatten(1)
-    total_V1 = shares_VN.sum(1, keepdim=True)
-    nowhere_V1 = (total_V1 < SMALL * shares_VN.shape[1]).float()
-    return torch.cat([(1 - nowhere_V1) * shares_VN / total_V1.clamp_min(1e-9), nowhere_V1], dim=1)
+    return looked_for(F.avg_pool2d(named_VHW.float()[:, None], patch).flatten(1))
+
+
+def looked_for(shares_N: Tensor) -> Tensor:
+    """As :func:`where_things_are`, (..., N + 1), by the shares (..., N) that a thing has of the tokens' pixels."""
+    total_1 = shares_N.sum(-1, keepdim=True)
+    nowhere_1 = (total_1 < SMALL * shares_N.shape[-1]).float()
+    return torch.cat([(1 - nowhere_1) * shares_N / total_1.clamp_min(1e-9), nowhere_1], dim=-1)

@@ -49,6 +49,7 @@ class EncoderConfig:
     registers: int = 4  # (radio)
     summary_tokens: tuple[int, ...] = (0, 1, 2)  # CLS tokens concatenated into the summary (radio)
     rope_base: float = 100.0  # (croco)
+    stem: tuple[int, ...] = ()  # widths of convolutions that see pixels beside the linear patches; () for none
     calibrated: bool = False  # reads every patch's viewing ray beside its pixels, where the calibration is known
     final_norm: bool = False  # LayerNorm after the last block (radio checkpoints that carry one; croco always has it)
     image_mean: tuple[float, float, float] = CLIP_MEAN
@@ -202,6 +203,12 @@ class ModelConfig:
             self.image_size,
             f"a multiple of the patch size {encoder.patch}",
         )
+        _require(
+            not encoder.stem or 2 ** (len(encoder.stem) + 1) == encoder.patch,
+            "encoder.stem",
+            encoder.stem,
+            f"none, or widths whose halvings and one more make a patch of {encoder.patch}",
+        )
         _require(encoder.width % encoder.heads == 0, "encoder.heads", encoder.heads, f"a divisor of {encoder.width}")
         _require(decoder.width % decoder.heads == 0, "decoder.heads", decoder.heads, f"a divisor of {decoder.width}")
         language = self.language
@@ -339,26 +346,31 @@ def _paper() -> ModelConfig:
 
 
 def _tiny() -> ModelConfig:
-    """29.3 M parameters (half precision fits in 60 MB), sized to learn within CPU hours: 8 x 8 tokens of 128 pixels.
+    """29.9 M parameters (half precision fits in 60 MB), sized to learn within CPU hours: 8 x 8 tokens of 128 pixels.
 
     It leaves the paper where little training is to be had, and spares the networks what geometry already knows:
 
+    * Small things are found sooner by convolutions, so a stem of them stands beside the linear patches.
     * No picture alone says how far away anything is, so the camera's calibration is used: the encoder reads it, and
       points and rays live in a canonical camera's frame.
     * Points are decoded in the frame of the camera that sees them; where that camera stands was commanded.
     * What the reference shows is moved to where the target would see it, and the denoiser starts from that preview.
       It predicts the clean latent, and gets the condition laid out beside it as well as by cross-attention. A single
       view is one step from noise, the mean of what may be there; several are drawn in four.
-    * What the reference sees stays where it was seen, in the imagined view too, and the rest is fitted to it.
+    * What the reference sees stays where it was seen, in the imagined view too (where the network agrees, it has a say),
+      and the rest is fitted to it.
     * The language model reads the decoder's points beside the encoder's features, of all pictures in the first one's
       frame too, and is shown the places that a question names by their coordinates, and things by their names. What
-      geometry says of these it is told as well: lengths, how they lie to each other and to other cameras. A number that
-      it is unsure of is the median of what it might say, not digit by likeliest digit.
+      geometry says of these it is told as well, in numbers and as these are written: lengths, how they lie to each
+      other and to other cameras. A number that it is unsure of is the median of what it might say, not digit by
+      likeliest digit.
     """
     return ModelConfig(
         name="tiny",
         image_size=128,
-        encoder=EncoderConfig(width=256, depth=6, heads=4, patch=16, position_grid=16, calibrated=True),
+        encoder=EncoderConfig(
+            width=256, depth=6, heads=4, patch=16, position_grid=16, stem=(32, 64, 128), calibrated=True
+        ),
         decoder=DecoderConfig(
             width=192,
             depth=6,

@@ -1,10 +1,11 @@
 """What was observed stays where it was seen, also in a view from elsewhere.
 
 An imagined view shows much that the reference picture shows too. There the reference's points, colours and confidences
-are better than any imagination, and the two views of one surface coincide in the cloud; only stray points join their
-neighbours. What is imagined beside it is fitted to it: its distances are scaled, and its colours shifted, by what they
-were off by where both are known, so that a floor or a wall goes on across the seam without a step, and less so the
-farther away that is.
+are kept, so that the two views of one surface coincide in the cloud; only stray points join their neighbours, and where
+the network has the surface at about the same distance, it has a say in it: of two guesses the mean is the better one.
+What is imagined beside it is fitted to it: its distances are scaled, and its colours shifted, by what they were off by
+where both are known, so that a floor or a wall goes on across the seam without a step, and less so the farther away
+that is.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ __all__ = ["keep_observed", "moved_cloud"]
 
 _CRACKS = 2  # pixels; thinner gaps are between the points of a surface, not beside it
 _ALIKE = 5  # pixels; a point stands at the median depth of those around it, so that a stray one is none
+_AGREE = 0.2  # natural logarithm of two distances' ratio up to which they are of one surface
+_IMAGINED = 0.3  # share that the imagined distance has in what is kept there
 _REACH = 0.1  # of the picture's width: over how much the misfit is averaged
 _LARGEST = 0.7  # natural logarithm of a distance's correction; more is a mistake, not a misfit
 _PRIOR = 1e-3  # weight of the misfit of the whole picture, which counts where nothing else is near
@@ -67,7 +70,8 @@ def keep_observed(
     if fits:
         nearest, gap = _continued(drawn.depth, kept)
         nearest = cv2.medianBlur(nearest.astype(np.float32), _ALIKE)
-    scale[kept] = nearest[kept] / depth[kept]
+    off = np.log(np.maximum(nearest[kept], 1e-6) / depth[kept])
+    scale[kept] = np.exp(off * (1 - _IMAGINED * np.exp(-np.square(off / _AGREE))))
     if fits:
         fades = np.exp(-(gap - 1) / (_FADES * gap.shape[1]))
         scale[~kept] = np.exp(fades * _misfit(np.log(np.maximum(scale, 1e-6)), kept))[~kept]

@@ -26,7 +26,7 @@ from uniugg_core.tokenizer import SpatialTokenizer
 SMALL = ModelConfig(
     name="small",
     image_size=32,
-    encoder=EncoderConfig(width=32, depth=2, heads=2, patch=8, position_grid=8),
+    encoder=EncoderConfig(width=32, depth=2, heads=2, patch=8, position_grid=8, stem=(8, 8)),
     decoder=DecoderConfig(
         width=32,
         depth=2,

@@ -267,6 +267,22 @@ class TestCalibration:
         with torch.inference_mode():
             assert torch.equal(told(image, matrix=matrix).features, plain(image).features)
 
+    @pytest.mark.parametrize("kind", ["radio", "croco"])
+    def test_a_fresh_stem_adds_nothing_and_one_that_learns_adds_where_it_looks(self, kind: str) -> None:
+        plain = make(dataclasses.replace(RADIO, kind=kind))
+        stemmed = build_encoder(dataclasses.replace(RADIO, kind=kind, stem=(4, 8))).eval()
+        missing, unexpected = stemmed.load_state_dict(plain.state_dict(), strict=False)
+        assert {name.split(".")[0] for name in missing} == {"stem"} and not unexpected
+        image = torch.randn(2, 3, 24, 16, generator=seeded())
+        with torch.inference_mode():
+            assert torch.equal(stemmed(image).features, plain(image).features)
+            stemmed.stem.halvings[-1].weight.normal_(generator=seeded())
+            other = image.clone()
+            other[:, :, :8, 8:] += 1
+            change = (stemmed.stem(other) - stemmed.stem(image)).abs().amax(-1)
+        # a cell of 8 pixels sees 7 more to its left and top, and none to its right and bottom
+        assert change.shape == (2, 6) and (change[:, [1, 3]] > 0).all() and (change[:, [0, 2, 4, 5]] == 0).all()
+
     def test_unknown_calibrations_are_no_calibration_row_by_row(self) -> None:
         encoder = make(dataclasses.replace(RADIO, calibrated=True))
         with torch.no_grad():

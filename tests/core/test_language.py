@@ -15,7 +15,7 @@ from uniugg_core.models.grounding import Scenery, sightings_of, with_slots
 from uniugg_core.models.language import IGNORED, Language
 from uniugg_core.models.qwen import build_qwen
 from uniugg_core.pointmaps import compressed
-from uniugg_core.prompts import MarkSlot, NameSlot, question_prompt
+from uniugg_core.prompts import MarkSlot, NameSlot, Prompt, question_prompt
 from uniugg_core.tokenizer import SpatialTokenizer
 
 TOKENIZER = SpatialTokenizer.shipped()
@@ -405,6 +405,19 @@ class TestGrounding:
         for model in (self.model(30.0), language(points=True, placed=True, marks=True, grounded=True)):
             found = model.ground(prompts, self.scenery())
             assert with_slots(prompts, found, self.scenery().there) == (prompts, [])
+
+    def test_names_that_stand_alone_look_as_prompts_of_nothing_else(self):
+        model, scenery = self.model(0.0), self.scenery()
+        texts = ["the chair", "the coffee table", "lamps"]
+        with torch.no_grad():
+            names = [model.embed_tokens(TOKENIZER.encode(text)) for text in texts]
+            together = model.grounding.of_names(names, scenery.features[0])
+            assert together.shape == (3, 2, TOKENS + 1)
+            for text, looked in zip(texts, together):
+                piece = tuple(TOKENIZER.encode(text))
+                found = model.ground([[Prompt((piece,))]], scenery)
+                last = found.starts[0][0][piece] + len(piece) - 1
+                torch.testing.assert_close(looked, found.likely[0, last])
 
     def test_a_slot_for_each_picture_stands_behind_a_name(self):
         model, scenery = self.model(), self.scenery()

@@ -33,7 +33,7 @@ def imagined_from(pose: np.ndarray, depth: float) -> ViewOutput:
 
 def test_a_camera_that_stayed_sees_the_picture_itself():
     observed = view(wall(3.0), 5.0)
-    kept = keep_observed(imagined_from(np.eye(4), 2.0), observed, IMAGE, np.eye(4), CAMERA)
+    kept = keep_observed(imagined_from(np.eye(4), 1.0), observed, IMAGE, np.eye(4), CAMERA)
     torch.testing.assert_close(kept.points, observed.points, rtol=1e-4, atol=1e-4)
     assert (kept.confidence == 5.0).all()
     assert np.array_equal((kept.colors[0] * 255).round().numpy(), IMAGE)
@@ -45,8 +45,15 @@ def test_a_stray_point_joins_its_neighbours_and_an_edge_stays_where_it_is():
     true = unproject(depths, MATRIX)
     depths = depths.clone()
     depths[0, 9, 7] = 1.2
-    kept = keep_observed(imagined_from(np.eye(4), 2.0), view(unproject(depths, MATRIX), 5.0), IMAGE, np.eye(4), CAMERA)
+    kept = keep_observed(imagined_from(np.eye(4), 1.0), view(unproject(depths, MATRIX), 5.0), IMAGE, np.eye(4), CAMERA)
     torch.testing.assert_close(kept.points, true, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("imagined", "least", "most"), [(2.9, 2.96, 2.98), (3.3, 3.05, 3.09), (1.0, 2.999, 3.001)])
+def test_where_imagination_agrees_it_has_a_say(imagined, least, most):
+    """A third of it for a surface at about the same distance, none for another surface."""
+    kept = keep_observed(imagined_from(np.eye(4), imagined), view(wall(3.0), 5.0), IMAGE, np.eye(4), CAMERA)
+    assert ((kept.points[..., 2] > least) & (kept.points[..., 2] < most)).all()
 
 
 @pytest.mark.parametrize("turn", [0.3, -0.3])
@@ -100,7 +107,7 @@ def test_a_camera_that_looks_away_keeps_nothing():
 
 
 def test_a_view_without_colours():
-    bare = ViewOutput(wall(2.0), torch.ones(1, SIZE, SIZE), None)
+    bare = ViewOutput(wall(1.0), torch.ones(1, SIZE, SIZE), None)
     kept = keep_observed(bare, view(wall(3.0), 5.0), IMAGE, np.eye(4), CAMERA)
     assert kept.colors is None and kept.points[..., 2].allclose(torch.tensor(3.0), atol=1e-4)
 

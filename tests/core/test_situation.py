@@ -15,6 +15,7 @@ from small_model import SMALL, refused
 
 from training.data.questions.scene import bearing
 from uniugg_core.errors import ErrorCode
+from uniugg_core.models import digits
 from uniugg_core.models.showing import leading_places
 from uniugg_core.models.situation import (
     Placed,
@@ -268,3 +269,28 @@ class TestModel:
             pose[0, 3] = 0.1
         with torch.no_grad():
             assert (model.cameras(torch.stack([pose, torch.eye(4)])).diff(dim=0).abs() > 1e-3).any()
+
+    def test_what_answers_consist_of_is_told_as_it_is_written(self):
+        model, places = Situation(200), placed()
+        with torch.no_grad():
+            for name in ("itself", "beside", "camera"):
+                torch.nn.init.eye_(model.write[name].weight)
+        lens = torch.eye(3).expand(3, 2, 3, 3), torch.ones(2)
+        there = elsewhere(places.points, places.share, torch.eye(4).expand(3, 2, 4, 4), *lens)
+        compared, several = torch.tensor([[1, 0]] * 3), torch.tensor([False] * 3)
+        with torch.no_grad():
+            first, told = model(places, compared, several, there, dataclasses.replace(there, there=there.there * 0))[:2]
+            pose = torch.eye(4)
+            pose[:3, :3] = torch.from_numpy(Rotation.from_euler("y", -43, degrees=True).as_matrix())
+            pose[:3, 3] = torch.tensor([1.26, 0.0, -0.4])
+            camera = model.cameras(pose[None])[0]
+        length = digits.length(torch.tensor([1.0, math.sqrt(26)]))
+        torch.testing.assert_close(first[0, : digits.LENGTH], length[0])  # the first place lies nowhere from itself
+        lies = digits.coordinate(torch.tensor([3.0, 0.0]))
+        beside = torch.cat([digits.length(torch.tensor(5.0)), *lies])
+        spot = torch.cat([length[1], digits.percent(there.spot[1, 0, 0])])
+        torch.testing.assert_close(told[0, : len(beside)] - beside, torch.nn.functional.pad(spot, (0, 24)))
+        parts = [digits.length(pose[:3, 3].norm()), digits.coordinate(pose[:3, 3]).flatten()]
+        parts += [digits.degrees(torch.tensor([math.radians(-45), 0.0]), 5).flatten()]
+        parts += [digits.degrees(torch.tensor(math.radians(43)), 1)]
+        torch.testing.assert_close(camera[:180], torch.cat(parts))

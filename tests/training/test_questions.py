@@ -367,7 +367,13 @@ class TestReasons:
 
     def test_a_change_of_view_is_the_motion_itself(self):
         for _, question in of("view_change"):
-            assert question.reason == question.options[question.correct]
+            *listed, seen = question.reason.split(", ")
+            assert [way.rsplit(" ", 1)[1] for way in listed] == ["A", "B", "C", "D"]
+            ways = [way.rsplit(" ", 1)[0] for way in listed]
+            assert len(set(ways)) == 4 and ways[question.correct] == seen
+            for way, option in zip(ways, question.options):
+                words = option.replace(",", "").split()
+                assert set(way.split()) <= set(words), "an option says what tells it from the others"
 
     def test_numbers_have_none(self):
         assert not any(q.reason for _, questions in ASKED for q in questions if q.kind == "numeric")
@@ -380,6 +386,7 @@ class TestCommandedTruth:
             kept = [share > 0.005 for share in pixels]
             hidden = any(word in q.text for word in ("out of sight", "no longer", "not be seen"))
             assert kept == [(k == q.correct) != hidden for k in range(len(kept))]
+            assert [part.split()[1] == "in" for part in q.reason.split(", ")] == kept
             np.testing.assert_allclose(np.array(q.target_from_reference), pair.target_from_reference)
 
     def test_side(self):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -188,6 +189,22 @@ class TestEncoderStage:
         torch.testing.assert_close(second.points, mine.points)
         assert not torch.allclose(first.points, second.points)
 
+    def test_some_pairs_only_say_what_they_show(self) -> None:
+        """Geometry of half of the pairs, classes of all."""
+        stage, losses = self.one_step(
+            encoder={"geometry_share": 0.5, "class_weight": 0.5, "matching_weight": 0.0}, data={"jitter": [0, 0, 0, 0]}
+        )
+        whole = {**stage.source("train").batch("pair", range(2)), "kind": "pair"}
+        half = {name: value[:1] if isinstance(value, torch.Tensor) else value for name, value in whole.items()}
+        alone = stage(half, step_generator(0, 0))
+        stage.own = dataclasses.replace(stage.own, geometry_share=1.0)
+        both = stage(whole, step_generator(0, 0))
+        torch.testing.assert_close(losses["points"], alone["points"])
+        torch.testing.assert_close(losses["classes"], both["classes"])
+        assert not torch.allclose(losses["points"], both["points"]) and not torch.allclose(
+            losses["classes"], alone["classes"]
+        )
+
     def test_frozen_encoder(self, runs: Path, tmp_path: Path) -> None:
         config = micro("encoder", start=runs / "teacher", encoder={"train_encoder": False})
         train(config, tmp_path)
@@ -255,7 +272,11 @@ class TestOtherStages:
 
     @pytest.mark.parametrize(
         ("what", "part", "rate", "steps", "maps", "least"),
-        [("naming", "projector", 3e-3, 20, "classes", 0.9), ("finding", "grounding", 1e-2, 30, "instances", 0.7)],
+        [
+            ("naming", "projector", 3e-3, 20, "classes", 0.9),
+            ("finding", "grounding", 1e-2, 30, "instances", 0.7),
+            ("searching", "grounding", 1e-2, 30, "classes", 0.7),
+        ],
     )
     def test_pictures_learn_their_words_and_words_to_look(
         self, runs: Path, what: str, part: str, rate: float, steps: int, maps: str, least: float

@@ -77,6 +77,7 @@ def test_commanded_views():
             seen.append(inside and surface is None)
         hidden = any(word in question.text for word in ("out of sight", "no longer", "not be seen"))
         assert seen == [(k == question.correct) != hidden for k in range(len(seen))]
+        assert [part.split()[1] == "in" for part in question.reason.split(", ")] == seen
 
 
 def test_commanded_sides_and_distances():

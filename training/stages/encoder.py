@@ -106,8 +106,10 @@ class EncoderStage(Stage):
         self, batch: Batch, images: Tensor, encoded: EncoderOutput, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         own, truth = self.own, PairBatch.from_dict(batch)
-        colors_B23HW = images.unflatten(0, (-1, 2))
-        features_B2ND = encoded.features.unflatten(0, (-1, 2))
+        decoded = math.ceil(own.geometry_share * len(truth))
+        truth = truth.rows(slice(decoded))
+        colors_B23HW = images.unflatten(0, (-1, 2))[:decoded]
+        features_B2ND = encoded.features.unflatten(0, (-1, 2))[:decoded]
         if own.symmetric:
             truth = truth.symmetrised()
             colors_B23HW, features_B2ND = (torch.cat([x, x.flip(1)]) for x in (colors_B23HW, features_B2ND))

@@ -31,13 +31,13 @@ from uniugg_core.tokenizer import SpatialTokenizer
 from ..config import TrainConfig
 from ..data.mixture import Mixture, Part
 from ..data.questions.drills import Drills
-from ..data.questions.sight import spoken_name
+from ..data.questions.sight import plural, spoken_name
 from ..data.questions.types import Question
 from ..data.views import PairBatch
 from ..data.world.classes import CLASSES
 from ..exercising import exercise
 from ..losses.semantics import class_shares
-from ..mentions import mentioned, where_things_are
+from ..mentions import looked_for, mentioned, where_things_are
 from ..pictures import pair_sheet
 from ..showing import Talk, look
 from ..sources import open_source
@@ -138,9 +138,9 @@ class UnifiedStage(Stage):
             return {"loss": self.own.answer_weight * parts["drill"], **parts}
         parts = self._answers(batch, generator)
         loss = self.own.answer_weight * parts["answers"]
-        for name, weight in (("naming", self.own.naming_weight), ("finding", self.own.finding_weight)):
+        for name in ("naming", "finding", "searching"):
             if name in parts:
-                loss = loss + weight * parts[name]
+                loss = loss + getattr(self.own, f"{name}_weight") * parts[name]
         return {"loss": loss, **parts}
 
     def validate(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
@@ -253,6 +253,8 @@ class UnifiedStage(Stage):
             parts["finding"] = self._finding(shown.found, truth.instances, talks, questions, prompts)
         if self.own.naming_weight and classes_PHW is not None:
             parts["naming"] = self._naming(seen.features, classes_PHW)
+        if self.own.searching_weight and shown.found is not None and classes_PHW is not None:
+            parts["searching"] = self._searching(seen.features, classes_PHW, generator)
         return parts
 
     def _drills(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
@@ -297,6 +299,22 @@ class UnifiedStage(Stage):
             return lost
         hits = [-(wanted.to(likely) * likely[talk, word, : len(wanted)]).sum(-1) for talk, word, wanted in names]
         return torch.cat(hits).mean() + lost
+
+    def _searching(self, features_PND: Tensor, classes_PHW: Tensor, generator: torch.Generator) -> Tensor:
+        """As :meth:`_finding`, of a name of every class, one thing's or several ones', in every picture."""
+        language, things = self.model.language, CLASSES[1:]
+        several = (torch.rand(len(things), generator=generator) < 0.25).tolist()
+        spelled = [
+            self.tokenizer.encode(" " + (plural(name) if many else spoken_name(name)))
+            for name, many in zip(things, several)
+        ]
+        embedded = language.embed_tokens([token for name in spelled for token in name])
+        names = embedded.split([len(name) for name in spelled])
+        likely_LPX = language.grounding.of_names(names, features_PND)
+        shares_PNL = class_shares(classes_PHW, self.model_config.encoder.patch, len(CLASSES))
+        wanted_LPX = looked_for(shares_PNL[..., 1:].permute(2, 0, 1)).to(likely_LPX)
+        missed_LP, absent_LP = -(wanted_LPX * likely_LPX).sum(-1), wanted_LPX[..., -1] > 0
+        return missed_LP[~absent_LP].mean() + missed_LP[absent_LP].mean()
 
     @torch.no_grad()
     def _class_words(self) -> Tensor:

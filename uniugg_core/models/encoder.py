@@ -1,6 +1,6 @@
 """Image encoders: one picture to a grid of features, and for RADIO's kind a summary vector.
 
-1. Cut the normalised picture into P x P patches and embed each linearly.
+1. Cut the normalised picture into P x P patches and embed each linearly; a stem of convolutions may add to it.
 2. radio: add a window of the learned position table and prepend the prefix tokens. croco: positions turn the
    attention's queries and keys instead.
 3. Run the pre-norm transformer blocks.
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ..config import EncoderConfig
 from ..errors import ErrorCode, UniuggError
 from ..precision import full_precision
-from .layers import NORM_EPS, Attention, Mlp, PatchEmbed, Rope, Rope2d
+from .layers import NORM_EPS, Attention, Mlp, PatchEmbed, Rope, Rope2d, Stem
 
 __all__ = [
     "CrocoEncoder",
@@ -80,6 +80,7 @@ class Encoder(nn.Module):
             EncoderBlock(config.width, config.heads, config.mlp_ratio) for _ in range(config.depth)
         )
         self.norm = nn.LayerNorm(config.width, eps=NORM_EPS) if final_norm else nn.Identity()
+        self.stem = Stem(config.stem, config.width) if config.stem else None
         self.calibration = nn.Linear(3, config.width) if config.calibrated else None
         if self.calibration is not None:  # an encoder that had none begins as it was
             nn.init.zeros_(self.calibration.weight)
@@ -94,6 +95,8 @@ class Encoder(nn.Module):
     def embed(self, image: Tensor, matrix: Tensor | None) -> Tensor:
         """Patch tokens (B, N, D), with their viewing rays where the encoder reads them and `matrix` is given."""
         tokens_BND = self.patch_embed(image)
+        if self.stem is not None:
+            tokens_BND = tokens_BND + self.stem(image)
         if self.calibration is None or matrix is None:
             return tokens_BND
         known_B = matrix[:, 0, 0] > 0

@@ -126,18 +126,30 @@ class Grounding(nn.Module):
             scenery: of each talk.
         """
         words_RLW, starts = _spread(prompts, lookup, self.understand.in_channels)
-        return Found(self(words_RLW, scenery), starts)
+        return Found(self(words_RLW, scenery.features), starts)
 
-    def forward(self, words: Tensor, scenery: Scenery) -> Tensor:
+    def of_names(self, names: Sequence[Tensor], features: Tensor) -> Tensor:
+        """Where names look that stand alone: (M, P, N + 1), as :class:`Found`.
+
+        Args:
+            names: M of them, embedded (T, W).
+            features: (P, N, D) of pictures.
+        """
+        gap = names[0].new_zeros(_SPAN - 1, names[0].shape[1])
+        ends = torch.tensor([len(name) for name in names]).add(len(gap)).cumsum(0) - len(gap) - 1
+        row = torch.cat([part for name in names for part in (name, gap)])
+        return self(row[None], features[None])[0, ends]
+
+    def forward(self, words: Tensor, features: Tensor) -> Tensor:
         """Where words (R, L, W) look: (R, L, P, N + 1), see :class:`Found`.
 
         Args:
             words: embedded; separate ones are kept apart by at least three rows of zeros.
-            scenery: of each talk.
+            features: (R, P, N, D) of each talk's pictures.
         """
         near_RLC = self.understand(F.pad(words.transpose(1, 2), (_SPAN - 1, 0))).transpose(1, 2)
         query_RLC = self.query(F.gelu(near_RLC))
-        score_RLPN = torch.einsum("rlc,rpnc->rlpn", query_RLC, self.key(scenery.features)) / math.sqrt(_LIKENESS)
+        score_RLPN = torch.einsum("rlc,rpnc->rlpn", query_RLC, self.key(features)) / math.sqrt(_LIKENESS)
         nothing_RLP1 = self.nothing(query_RLC)[:, :, None].expand(-1, -1, score_RLPN.shape[2], -1)
         return torch.cat([score_RLPN, nothing_RLP1], dim=-1).float().log_softmax(dim=-1)
 

@@ -1,10 +1,12 @@
-"""Building blocks of the vision networks: 2-D rotary positions, attention, MLP, patch embedding.
+"""Building blocks of the vision networks: 2-D rotary positions, attention, MLP, patch embedding and stem.
 
 Shape letters: B batch, N tokens, M context tokens, D width, H heads, C head width, h w token grid, P patch side.
 """
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -19,6 +21,7 @@ __all__ = [
     "PatchEmbed",
     "Rope",
     "Rope2d",
+    "Stem",
     "attend",
     "in_the_open",
     "rotate",
@@ -191,3 +194,32 @@ class PatchEmbed(nn.Linear):
         patches = image.reshape(batch, channels, height // side, side, width // side, side)
         patches = patches.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
         return super().forward(patches)
+
+
+class Stem(nn.Module):
+    """Convolutions that halve a picture until a cell is a token: what small things are made of, found wherever it is.
+
+    A small transformer that sees little learns faster behind one (Xiao et al., NeurIPS 2021). The last layer begins at
+    zero, so that a model which had none begins as it was.
+
+    Args:
+        widths: channels after each halving but the last.
+        width: D, channels after the last one.
+    """
+
+    def __init__(self, widths: Sequence[int], width: int) -> None:
+        super().__init__()
+        pairs = itertools.pairwise((3, *widths, width))
+        self.halvings = nn.ModuleList(nn.Conv2d(before, after, 3, stride=2, padding=1) for before, after in pairs)
+        *inner, last = self.halvings
+        for halving in inner:
+            nn.init.kaiming_normal_(halving.weight, nonlinearity="relu")
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, N, D), tokens in raster order; sides are multiples of 2 to the number of halvings."""
+        *inner, last = self.halvings
+        for halving in inner:
+            image = F.gelu(halving(image))
+        return last(image).flatten(2).transpose(1, 2)

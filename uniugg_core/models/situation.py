@@ -3,7 +3,8 @@
 A language model of a few layers reads a length that it is told much sooner than it learns to take it from a place, let
 alone from two. So what is shown of a place also says how far away it is, and where in its picture; how it lies from the
 first place that the question names, and to somebody there who faces the second one; and where another camera has it,
-the commanded one or that of the other picture. A later picture is shown with where its camera stood.
+the commanded one or that of the other picture. A later picture is shown with where its camera stood. Numbers that
+answers consist of are also told as they are written (:mod:`.digits`).
 
 Shape letters: M places, P pictures of a talk, W model width.
 """
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from ..pointmaps import encode_points, project, transform_points
 from ..precision import full_precision
+from . import digits
 
 __all__ = [
     "Elsewhere",
@@ -36,6 +38,9 @@ _METRES = tuple(2 * math.pi / length for length in (1.0, 2.0, 4.0, 8.0, 16.0))  
 _LOGARITHMS = (1.0, 2.0, 4.0, 8.0, 16.0)  # ... of logarithms of lengths
 _TURNS = (1.0, 2.0, 4.0, 8.0)  # ... of angles
 _SPOT, _PLACE, _POSE = 47, 55, 82  # numbers of what _spot_told, _place_told and _pose_told give
+_SPOT_WRITTEN = digits.LENGTH + digits.PERCENT
+_PLACE_WRITTEN = digits.LENGTH + 2 * digits.COORDINATE
+_POSE_WRITTEN = digits.LENGTH + 3 * (digits.COORDINATE + digits.DEGREES)
 _WIDTH = 128
 _NEAR = 0.05  # metres; what is nearer to a camera is not seen
 
@@ -87,15 +92,10 @@ class Situation(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        numbers = {
-            "itself": _SPOT,
-            "other": _SPOT,
-            "beside": _PLACE,
-            "across": _PLACE,
-            "facing": _PLACE,
-            "camera": _POSE,
-        }
-        self.say = nn.ModuleDict({name: _Teller(count, width) for name, count in numbers.items()})
+        spot, place, pose = (_SPOT, _SPOT_WRITTEN), (_PLACE, _PLACE_WRITTEN), (_POSE, _POSE_WRITTEN)
+        parts = {"itself": spot, "other": spot, "beside": place, "across": place, "facing": place, "camera": pose}
+        self.say = nn.ModuleDict({name: _Teller(count, width) for name, (count, _) in parts.items()})
+        self.write = nn.ModuleDict({name: _Writer(count, width) for name, (_, count) in parts.items()})
 
     def forward(self, placed: Placed, compared: Tensor, several: Tensor, itself: Elsewhere, other: Elsewhere) -> Tensor:
         """What is added to places (M, P, W).
@@ -109,15 +109,20 @@ class Situation(nn.Module):
         """
         points, weight = from_first(placed, compared)
         far = points, weight * several[:, None]
-        told = self.say["itself"](_spot_told(itself), itself.there) + self.say["other"](_spot_told(other), other.there)
         lies = {"beside": from_first(placed), "across": far, "facing": from_first_facing_second(placed)}
+        told = [self._spot(name, there) for name, there in (("itself", itself), ("other", other))]
         for name, (points, weight) in lies.items():
-            told = told + self.say[name](_place_told(points), weight)
-        return told
+            told.append(self.say[name](_place_told(points), weight) + self.write[name](_place_written(points), weight))
+        return torch.stack(told).sum(0)
 
     def cameras(self, poses: Tensor) -> Tensor:
         """Cameras (K, W) by first_from_camera (K, 4, 4)."""
-        return self.say["camera"](_pose_told(poses), poses.new_ones(len(poses)))
+        sure = poses.new_ones(len(poses))
+        return self.say["camera"](_pose_told(poses), sure) + self.write["camera"](_pose_written(poses), sure)
+
+    def _spot(self, name: str, there: Elsewhere) -> Tensor:
+        sure = there.there
+        return self.say[name](_spot_told(there), sure) + self.write[name](_spot_written(there), sure)
 
 
 class _Teller(nn.Sequential):
@@ -131,6 +136,18 @@ class _Teller(nn.Sequential):
     def forward(self, numbers: Tensor, weight: Tensor) -> Tensor:
         dtype = self[0].weight.dtype
         return weight[..., None].to(dtype) * super().forward(numbers.to(dtype))
+
+
+class _Writer(nn.Linear):
+    """Characters (..., n) to what is said of them (..., W), as much as they weigh (...)."""
+
+    def __init__(self, characters: int, width: int) -> None:
+        super().__init__(characters, width, bias=False)
+        nn.init.zeros_(self.weight)
+
+    def forward(self, characters: Tensor, weight: Tensor) -> Tensor:
+        dtype = self.weight.dtype
+        return weight[..., None].to(dtype) * super().forward(characters.to(dtype))
 
 
 def other_picture(count: int) -> list[int]:
@@ -254,8 +271,31 @@ def _place_told(points: Tensor) -> Tensor:
 @full_precision
 def _pose_told(poses: Tensor) -> Tensor:
     """What is read of where a camera stood: (K, _POSE) of first_from_camera (K, 4, 4)."""
-    ahead, shift = poses[:, :3, 2], poses[:, :3, 3]
+    turned = _turned(poses)
+    return torch.cat([turned, _waves(turned, _TURNS), _place_told(poses[:, :3, 3])], dim=-1)
+
+
+def _turned(poses: Tensor) -> Tensor:
+    """Radians (K, 3): how far a camera is turned right, turned up, and away from straight ahead."""
+    ahead = poses[:, :3, 2]
     yaw, pitch = torch.atan2(ahead[:, 0], ahead[:, 2]), -ahead[:, 1].clamp(-1, 1).asin()
-    angle = ahead[:, 2].clamp(-1, 1).acos()
-    turned = torch.stack([yaw, pitch, angle], dim=-1)
-    return torch.cat([turned, _waves(turned, _TURNS), _place_told(shift)], dim=-1)
+    return torch.stack([yaw, pitch, ahead[:, 2].clamp(-1, 1).acos()], dim=-1)
+
+
+def _spot_written(there: Elsewhere) -> Tensor:
+    """(M, P, _SPOT_WRITTEN): how far away, and how far to the right in the picture."""
+    return torch.cat([digits.length(there.distance), digits.percent(there.spot[..., 0])], dim=-1)
+
+
+def _place_written(points: Tensor) -> Tensor:
+    """(M, P, _PLACE_WRITTEN): how far away, to the right and ahead."""
+    aside, ahead = digits.coordinate(points[..., 0]), digits.coordinate(points[..., 2])
+    return torch.cat([digits.length(points.norm(dim=-1)), aside, ahead], dim=-1)
+
+
+@full_precision
+def _pose_written(poses: Tensor) -> Tensor:
+    """(K, _POSE_WRITTEN): the way, its length, the turns to 5 degrees as commands have them, the angle to 1."""
+    turned, shift = _turned(poses), poses[:, :3, 3]
+    angles = digits.degrees(turned[:, :2], 5).flatten(1), digits.degrees(turned[:, 2], 1)
+    return torch.cat([digits.length(shift.norm(dim=-1)), digits.coordinate(shift).flatten(1), *angles], dim=-1)

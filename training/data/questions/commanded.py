@@ -7,7 +7,7 @@ from random import Random
 from ..graph import SceneObject
 from .motions import motion_between
 from .sight import TRACE, Sight
-from .types import Matrix, Question, choice, lettered, metres
+from .types import Matrix, Question, choice, lettered, metres, verdicts
 from .wording import phrase
 
 __all__ = ["MAKERS"]
@@ -29,9 +29,9 @@ def visible_then(sight: Sight, rng: Random) -> Question | None:
     rng.shuffle(options)
     text = phrase(rng, key, command=_command(sight, rng))
     names, ids = tuple(sight.spoken[item.id] for item in options), tuple(item.id for item in options)
-    return lettered(
-        "commanded_view", text, names, options.index(answer), (0,), objects=ids, target_from_reference=_pose(sight)
-    )
+    correct, evidence = options.index(answer), {"objects": ids, "target_from_reference": _pose(sight)}
+    reason = verdicts(item in kept for item in options)
+    return lettered("commanded_view", text, names, correct, (0,), reason=reason, **evidence)
 
 
 def side_then(sight: Sight, rng: Random) -> Question | None:

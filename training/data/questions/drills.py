@@ -9,6 +9,7 @@ stands in front, in an order of its own, so that only looking it up by name help
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -18,6 +19,7 @@ from uniugg_core.errors import ErrorCode, UniuggError
 
 from .exhibits import NO_PICTURE, THINGS, exhibit, some_names
 from .motions import Motion
+from .points import change_asked
 from .sight import plural, spoken_name
 from .types import LETTERS, Question, because, choice, length, lettered, metres, numeric
 from .viewpoints import viewpoint
@@ -27,7 +29,7 @@ __all__ = ["Drills", "drill"]
 
 _TOGETHER = 8  # exercises a sample
 _BEHIND = 0.75  # share of exercises that tell things behind their names
-_SHOWN = 0.75  # share of exercises that show them there, see .exhibits
+_SHOWN = 0.85  # share of exercises that show them there, see .exhibits
 _MOVED = 0.5  # share of these that are about other cameras, see .viewpoints
 
 
@@ -182,15 +184,12 @@ def _carried(rng: Random) -> Question:
 
 def _motion(rng: Random) -> Question:
     """Which option says what was told."""
-    options: list[str] = []
-    while len(options) < 4:
-        yaw, forward = 5.0 * rng.randint(-12, 12), round(rng.uniform(-2, 2), 1)
-        said = Motion(yaw, 0.0, 0.0, 0.0, 0.0, forward).words()
-        if said not in options:
-            options.append(said)
-    correct = rng.randrange(4)
-    asked = f"The camera did this: {options[correct]}. {phrase(rng, 'view_change')}"
-    return lettered("view_change", asked, tuple(options), correct, NO_PICTURE, reason=options[correct])
+    while True:
+        yaw, forward, right = 5.0 * rng.randint(-12, 12), *(round(rng.uniform(-2, 2), 1) for _ in range(2))
+        told = Motion(yaw, 0.0, 0.0, right, 0.0, forward)
+        question = change_asked(told.matrix(), rng)
+        if question is not None:
+            return replace(question, text=f"The camera did this: {told.words()}. {question.text}", views=NO_PICTURE)
 
 
 _MAKERS: tuple[Callable[[Random], Question], ...] = (

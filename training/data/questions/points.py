@@ -25,6 +25,7 @@ __all__ = ["MAKERS", "RATIO", "Mark", "change_asked", "command", "commanded", "m
 RATIO = 1.15  # distances closer than this are not compared
 SMOOTH = 0.06  # largest relative change of depth around a marked point
 FAR = 15.0  # metres; beyond it sensors guess
+_WAYS = {"forward": ("forward", "backward"), "right": ("right", "left"), "yaw": ("turn right", "turn left")}
 
 
 @dataclass(frozen=True)
@@ -166,8 +167,9 @@ def change_asked(target_from_reference: np.ndarray, rng: Random) -> Question | N
         return None
     # All four sign combinations of two components: no option stands out for somebody who does not look.
     sizes = {"yaw": abs(true.yaw) / 50, "forward": abs(true.forward), "right": abs(true.right)}
-    first, second = sorted(sizes, key=lambda name: -sizes[name])[:2]
-    if getattr(true, second) == 0.0:
+    largest = sorted(sizes, key=lambda name: -sizes[name])[:2]
+    first, second = sorted(largest, key=list(_WAYS).index)
+    if getattr(true, first) == 0.0 or getattr(true, second) == 0.0:
         return None
     signs = ((1, 1), (1, -1), (-1, 1), (-1, -1))
     options = [
@@ -178,7 +180,12 @@ def change_asked(target_from_reference: np.ndarray, rng: Random) -> Question | N
     order = rng.sample(range(4), 4)
     text = phrase(rng, "view_change")
     shown = tuple(options[k] for k in order)
-    return lettered("view_change", text, shown, order.index(0), (0, 1), reason=options[0])
+    # what the options differ in, each with its letter behind it, then what was seen: its letter is the one behind it
+    ways = [
+        " ".join(_WAYS[name][sign * getattr(true, name) < 0] for name, sign in zip((first, second), k)) for k in signs
+    ]
+    reason = ", ".join(f"{ways[k]} {letter}" for k, letter in zip(order, LETTERS)) + f", {ways[0]}"
+    return lettered("view_change", text, shown, order.index(0), (0, 1), reason=reason)
 
 
 def visible(pair: ViewPair, views: tuple[int, ...], rng: Random) -> Question | None:

@@ -109,6 +109,15 @@ def because(names: Iterable[str], lengths: Iterable[float]) -> str:
     return ", ".join(f"{name} {length(value)}" for name, value in zip(names, lengths))
 
 
+def verdicts(inside: Iterable[bool]) -> str:
+    """A reason by which of the lettered options are in view.
+
+    >>> verdicts((True, False))
+    'A in, B out'
+    """
+    return ", ".join(f"{letter} {'in' if flag else 'out'}" for letter, flag in zip(LETTERS, inside))
+
+
 def places(names: Iterable[str], spots: Iterable[tuple[float, float]]) -> str:
     """A reason by places on the floor, metres to the right and ahead of who looks.
 

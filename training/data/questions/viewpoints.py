@@ -14,7 +14,7 @@ import numpy as np
 from .exhibits import STILL, draw_half, draw_spot, exhibited, some_names
 from .motions import Motion
 from .points import RATIO, change_asked, commanded, motion_asked
-from .types import LETTERS, Exhibition, Matrix, Question, Spot, because, choice, lettered, metres
+from .types import LETTERS, Exhibition, Matrix, Question, Spot, because, choice, lettered, metres, verdicts
 from .wording import phrase, where
 
 __all__ = ["viewpoint"]
@@ -56,6 +56,7 @@ def _then(rng: Random, half: float, pose: np.ndarray) -> Question | None:
         answer = options[0]
         rng.shuffle(options)
         text, asked = phrase(rng, f"commanded_{kind}", command=command), tuple(names[k] for k in options)
+        evidence["reason"] = verdicts(k in kept for k in options)
         question = lettered("commanded_view", text, asked, options.index(answer), (0,), **evidence)
     elif not kept:
         return None
