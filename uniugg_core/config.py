@@ -357,8 +357,8 @@ def _tiny() -> ModelConfig:
     * What the reference shows is moved to where the target would see it, and the denoiser starts from that preview.
       It predicts the clean latent, and gets the condition laid out beside it as well as by cross-attention. A single
       view is one step from noise, the mean of what may be there; several are drawn in four.
-    * What the reference sees stays where it was seen, in the imagined view too (where the network agrees, it has a say),
-      and the rest is fitted to it.
+    * What the reference sees stays where it was seen, in the imagined view too, and the rest is fitted to it; where the
+      network agrees, it has a say.
     * The language model reads the decoder's points beside the encoder's features, of all pictures in the first one's
       frame too, and is shown the places that a question names by their coordinates, and things by their names. What
       geometry says of these it is told as well, in numbers and as these are written: lengths, how they lie to each
