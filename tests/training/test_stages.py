@@ -191,8 +191,9 @@ class TestEncoderStage:
 
     def test_some_pairs_only_say_what_they_show(self) -> None:
         """Geometry of half of the pairs, classes of all."""
+        undrawn = {"matching_weight": 0.0, "student_cpe": False, "drop_calibration": 0.0}
         stage, losses = self.one_step(
-            encoder={"geometry_share": 0.5, "class_weight": 0.5, "matching_weight": 0.0}, data={"jitter": [0, 0, 0, 0]}
+            encoder={"geometry_share": 0.5, "class_weight": 0.5, **undrawn}, data={"jitter": [0, 0, 0, 0]}
         )
         whole = {**stage.source("train").batch("pair", range(2)), "kind": "pair"}
         half = {name: value[:1] if isinstance(value, torch.Tensor) else value for name, value in whole.items()}
