@@ -51,7 +51,7 @@ def test_a_stray_point_joins_its_neighbours_and_an_edge_stays_where_it_is():
 
 @pytest.mark.parametrize(("imagined", "least", "most"), [(2.9, 2.96, 2.98), (3.3, 3.05, 3.09), (1.0, 2.999, 3.001)])
 def test_where_imagination_agrees_it_has_a_say(imagined, least, most):
-    """A third of it for a surface at about the same distance, none for another surface."""
+    """Three tenths of it for a surface at about the same distance, none for another surface."""
     kept = keep_observed(imagined_from(np.eye(4), imagined), view(wall(3.0), 5.0), IMAGE, np.eye(4), CAMERA)
     assert ((kept.points[..., 2] > least) & (kept.points[..., 2] < most)).all()
 

@@ -365,7 +365,7 @@ class TestReasons:
             x = int(question.reason.removeprefix("at "))
             assert question.answer == ("left" if x < 33 else "middle" if x < 67 else "right")
 
-    def test_a_change_of_view_is_the_motion_itself(self):
+    def test_a_change_of_view_lists_what_its_options_differ_in_and_then_the_motion_itself(self):
         for _, question in of("view_change"):
             *listed, seen = question.reason.split(", ")
             assert [way.rsplit(" ", 1)[1] for way in listed] == ["A", "B", "C", "D"]
