@@ -60,10 +60,10 @@ def parse_change(text: str) -> dict[str, Any]:
 
 
 def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """`above` laid over `below`, name by name at every depth."""
+    """`above` laid over `below`, name by name at every depth; ``{}`` empties what was there."""
     result = dict(below)
     for name, value in above.items():
-        both = isinstance(value, dict) and isinstance(result.get(name), dict)
+        both = isinstance(value, dict) and value and isinstance(result.get(name), dict)
         result[name] = merged(result[name], value) if both else value
     return result
 

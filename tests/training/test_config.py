@@ -83,6 +83,13 @@ def test_refused_changes(tmp_path: Path) -> None:
     assert "no training configuration" in refused(tmp_path / "missing.yaml")
 
 
+def test_an_empty_mapping_empties(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.yaml", "model: {preset: tiny, change: {encoder: {stem: []}}}")
+    kept = TrainConfig.load(path, ["model.change={encoder: {depth: 3}}"]).model.change
+    assert kept == {"encoder": {"stem": [], "depth": 3}}
+    assert TrainConfig.load(path, ["model.change={}"]).model.change == {}
+
+
 def test_model_changes_are_strict_too() -> None:
     config = TrainConfig.from_dict({"model": {"change": {"encoder": {"depht": 3}}}})
     with pytest.raises(UniuggError, match="depht"):

@@ -242,6 +242,11 @@ class TestOtherStages:
             build_stage(micro("vae", start=runs / "teacher"))
         assert caught.value.code == ErrorCode.CHECKPOINT_MISMATCH
 
+    def test_frozen_parts_of_another_shape_are_refused(self, runs: Path) -> None:
+        with pytest.raises(UniuggError, match=r"no place for, e.g. encoder\.stem") as caught:
+            build_stage(micro("unified", start=runs / "vae", model={"encoder": {"stem": []}}))
+        assert caught.value.code == ErrorCode.CHECKPOINT_MISMATCH
+
     def test_pictures_alone_keep_their_true_features(self, runs: Path) -> None:
         stage = build_stage(micro("vae", start=runs / "encoder", vae={"alone_share": 0.5}))
         batch = {**stage.source("train").batch("pair", range(4)), "kind": "pair"}

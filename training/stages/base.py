@@ -80,10 +80,13 @@ class Stage(nn.Module):
     # --- given ---
 
     def start_from(self, *parts: str) -> None:
-        """Loads ``model.start`` of the configuration, if there is one; `parts` are prefixes that must be complete.
+        """Loads ``model.start`` of the configuration, if there is one.
+
+        Args:
+            parts: prefixes of what this stage takes as it is: all of it must be there, and have a place here.
 
         Raises:
-            UniuggError: CHECKPOINT_*, also when a tensor of `parts` is missing.
+            UniuggError: CHECKPOINT_*, also when a tensor of `parts` is missing or finds no place.
         """
         tensors: dict[str, Tensor] = {}
         for folder in self.config.model.start:
@@ -97,6 +100,13 @@ class Stage(nn.Module):
             raise UniuggError(
                 ErrorCode.CHECKPOINT_MISMATCH,
                 f"{where} lacks {len(lacking)} tensors that this stage needs, e.g. {lacking[0]}",
+            )
+        homeless = [name for name in left if parts and name.startswith(parts)]
+        if homeless:  # the parts would say something else than where they were trained
+            raise UniuggError(
+                ErrorCode.CHECKPOINT_MISMATCH,
+                f"{where} has {len(homeless)} tensors that this configuration's model has no place for, "
+                f"e.g. {homeless[0]}; see model.change",
             )
         taken = len(tensors) - len(left)
         self.notes.append(f"started from {where}: {taken} tensors taken, {len(missing)} fresh, {len(left)} unused")
