@@ -129,9 +129,9 @@ def with_exhibits(
         add(name.talk, name.prompt, NameSlot(0, name.number), named[name.talk, name.prompt, name.word])
     for talk, (row, together) in enumerate(zip(rows, slotted)):
         for place, (question, prompt) in enumerate(zip(row, together)):
-            for slot in prompt.marks:
+            for slot in dict.fromkeys(replace(mark, index=0) for mark in prompt.marks):
                 name = f"({slot.x}, {slot.y})"
-                if slot.index == 0 and question.shown and name in question.shown.names:
+                if question.shown and name in question.shown.names:
                     add(talk, place, slot, question.shown.names.index(name))
     return slotted, things
 
@@ -156,10 +156,14 @@ def _parts(
         marked_MPW = language.embed_marks(features_MPD, seen.own.to(device), seen.placed.to(device))
         where_MP3, own_MP3 = (quarters(points.to(device)).mean(2) for points in (seen.placed, seen.own))
         for number, thing in enumerate(things):
+            pieces = prompts[thing.talk][thing.place].pieces
             for view, slot in enumerate(thing.slots):
+                if slot not in pieces:
+                    continue
                 rows_MPW, at = named_MPW if isinstance(slot, NameSlot) else marked_MPW, (number, view)
                 parts[thing.talk][thing.place][slot] = rows_MPW[at]
-                spots[thing.talk][thing.place][slot] = seen.share[at].to(device), where_MP3[at], own_MP3[at]
+                told = seen.share.to(device), where_MP3, own_MP3, seen.near.to(device)
+                spots[thing.talk][thing.place][slot] = tuple(part[at] for part in told)
     if model.config.language.situated:
 
         def pose_of(talk: int, place: int, slot: CameraSlot) -> Tensor:
@@ -196,7 +200,8 @@ def _sightings(things: Sequence[_Thing], generator: torch.Generator) -> Sighting
     extent_MP3 = 0.03 + 0.2 * torch.rand(count, _MOST, 3, generator=generator)
     spread_MP2 = 0.02 + 0.1 * torch.rand(count, _MOST, 2, generator=generator)
     outline_MP4, none = torch.cat([picture_MP2, spread_MP2], dim=-1), torch.empty(0)
-    return Sightings(share_MP, none, compressed(own_MPQ3), compressed(placed_MPQ3), extent_MP3, outline_MP4)
+    places = compressed(own_MPQ3), compressed(placed_MPQ3)
+    return Sightings(share_MP, none, *places, extent_MP3, outline_MP4, torch.ones_like(share_MP))
 
 
 def _look(things: Sequence[_Thing], placed: Placed, other_MP: Tensor) -> tuple[Elsewhere, Elsewhere]:

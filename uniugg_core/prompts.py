@@ -8,8 +8,9 @@ The layout is the chat form of Qwen2.5 without a system message (UniUGG figure 3
     <|im_start|>user\\n [picture] \\n [queries] \\n question <|im_end|>\\n<|im_start|>assistant\\n answer <|im_end|>\\n
 
 A question may name a place of a picture as "(x, y)", whole numbers from 0 (left, top) to 100. Models that are shown
-such places get a slot for each picture behind it; models whose words look, behind every name that finds something.
-Models that are told where cameras stood get a slot for that behind every picture but the first.
+such places get a slot for each picture behind it; models whose words look, behind every name that finds something. A
+question that speaks of one picture, "in frame 2", gets slots for that one alone, and so does a place, "(x, y) in frame
+2". Models that are told where cameras stood get a slot for that behind every picture but the first.
 
 Several pictures are written as ``Frame 1:`` [picture] and so on. Generation reads the condition at the queries of
 ``<|im_start|>user\\n [picture] \\n [queries]``.
@@ -18,8 +19,8 @@ Several pictures are written as ``Frame 1:`` [picture] and so on. Generation rea
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from .outputs import Turn
 from .tokenizer import SpatialTokenizer
@@ -33,6 +34,7 @@ __all__ = [
     "Prompt",
     "QuerySlot",
     "condition_prefix",
+    "pictures_of",
     "question_prompt",
     "segments",
     "shared_pieces",
@@ -78,6 +80,8 @@ class CameraSlot:
 Piece = tuple[int, ...] | ImageSlot | QuerySlot | MarkSlot | NameSlot | CameraSlot
 
 _PLACE = re.compile(r"\((\d{1,2}|100), ?(\d{1,2}|100)\)")
+_FRAME = re.compile(r"\bframe (\d+)\b", re.IGNORECASE)
+_OF_FRAME = re.compile(r",? (?:in|of) frame (\d+)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,7 @@ class Prompt:
     pieces: tuple[Piece, ...]
     answer: tuple[int, ...] = ()
     before: int = 0  # pieces before the first question
+    about: Mapping[Piece, tuple[int, ...]] = field(default_factory=dict)  # pictures that a question's words speak of
 
     @property
     def text_tokens(self) -> int:
@@ -148,12 +153,25 @@ def question_prompt(
     before = len(pieces)
     to_answer = (tokenizer.im_end, *newline, tokenizer.im_start, *encode("assistant\n"))
     to_question = (tokenizer.im_end, *newline, tokenizer.im_start, *encode("user\n"))
+    about: dict[Piece, tuple[int, ...]] = {}
     for turn in history:
-        pieces += _asked(tokenizer, turn.question, images, with_marks, to_answer)
-        pieces.append((*encode(turn.answer), *to_question))
-    pieces += _asked(tokenizer, question, images, with_marks, to_answer)
+        asked = _asked(tokenizer, turn.question, images, with_marks, to_answer)
+        about |= dict.fromkeys(asked, pictures_of(turn.question, images))
+        pieces += [*asked, (*encode(turn.answer), *to_question)]
+    asked = _asked(tokenizer, question, images, with_marks, to_answer)
+    about |= dict.fromkeys(asked, pictures_of(question, images))
     wanted = () if answer is None else (*encode(answer), tokenizer.im_end)
-    return Prompt(tuple(pieces), wanted, before)
+    return Prompt((*pieces, *asked), wanted, before, about)
+
+
+def pictures_of(question: str, images: int) -> tuple[int, ...]:
+    """Which of `images` pictures a question speaks of, by their numbers; all if it does not say.
+
+    >>> pictures_of("In frame 2, how far away is the chair?", 2), pictures_of("How far away is it?", 2)
+    ((1,), (0, 1))
+    """
+    said = {int(number) - 1 for number in _FRAME.findall(question)}
+    return tuple(index for index in range(images) if index in said) or tuple(range(images))
 
 
 def _asked(tokenizer: SpatialTokenizer, text: str, images: int, with_marks: bool, then: tuple[int, ...]) -> list[Piece]:
@@ -163,7 +181,8 @@ def _asked(tokenizer: SpatialTokenizer, text: str, images: int, with_marks: bool
     for start, end in marked:
         pieces.append(tuple(tokenizer.encode(text[start:end])))
         x, y = map(int, _PLACE.search(text, start).groups())  # type: ignore[union-attr]
-        pieces += [MarkSlot(index, x, y) for index in range(images)]
+        own = _OF_FRAME.match(text, end)
+        pieces += [MarkSlot(index, x, y) for index in pictures_of(own[0] if own else text, images)]
     return [*pieces, (*tokenizer.encode(text[last[0] :]), *then)]
 
 

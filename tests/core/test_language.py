@@ -440,7 +440,13 @@ class TestGrounding:
                 piece[last + 1 :],
             )
             assert [(name.talk, name.prompt, name.word) for name in names] == [(0, 0, last)]
+        for about, slots in (((1,), (NameSlot(1, 0),)), ((0,), ())):  # it is in the second picture alone
+            spoken = dataclasses.replace(question, about={piece: about})
+            ((slotted,),), _ = with_slots([[spoken]], dataclasses.replace(found, likely=likely), scenery.there)
+            assert tuple(slot for slot in slotted.pieces if isinstance(slot, NameSlot)) == slots
         seen = sightings_of(names, dataclasses.replace(found, likely=likely), scenery, torch.eye(4)[None])
+        away = scenery.own[0, 1, 3].norm(dim=-1).min() / scenery.own[0, 1, 3].mean(0).norm()
+        torch.testing.assert_close(seen.near[0, 1], away.clamp(0.3, 1.0))
         torch.testing.assert_close(seen.share, torch.tensor([[0.0, 1.0]]))
         torch.testing.assert_close(seen.features[0, 1], scenery.features[0, 1, 3])
         torch.testing.assert_close(seen.placed[0, 1], compressed(scenery.placed[0, 1, 3]))

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+import pytest
+
 from uniugg_core.outputs import Turn
-from uniugg_core.prompts import ImageSlot, MarkSlot, Prompt, QuerySlot, condition_prefix, question_prompt, segments
+from uniugg_core.prompts import (
+    ImageSlot,
+    MarkSlot,
+    Prompt,
+    QuerySlot,
+    condition_prefix,
+    pictures_of,
+    question_prompt,
+    segments,
+)
 from uniugg_core.tokenizer import SpatialTokenizer
 
 TOKENIZER = SpatialTokenizer.shipped()
@@ -74,6 +85,29 @@ def test_places_are_shown_behind_their_names():
     two = question_prompt(TOKENIZER, "(1, 2)", images=2, with_marks=True)
     assert two.marks == (MarkSlot(0, 1, 2), MarkSlot(1, 1, 2))
     assert two.text_tokens == question_prompt(TOKENIZER, "(1, 2)", images=2).text_tokens
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("How deep is it at (1, 2) in frame 2?", [(1, 1)]),
+        ("Frame 1: is (1, 2) or (3, 4) nearer?", [(0, 1), (0, 3)]),
+        ("How far is (1, 2) in frame 1 from (3, 4), of frame 2?", [(0, 1), (1, 3)]),
+        ("Where in frame 2 is what is at (1, 2) in frame 1? A. (3, 4)", [(0, 1), (0, 3), (1, 3)]),
+        ("How deep is it at (1, 2) in frame 7?", [(0, 1), (1, 1)]),
+    ],
+)
+def test_places_are_shown_of_the_pictures_that_are_said(text, shown):
+    prompt = question_prompt(TOKENIZER, text, images=2, with_marks=True)
+    assert [(mark.index, mark.x) for mark in prompt.marks] == shown
+
+
+def test_every_question_says_its_own_pictures():
+    history = [Turn("What is in frame 1?", "a chair")]
+    prompt = question_prompt(TOKENIZER, "And in frame 2?", images=3, history=history)
+    assert [prompt.about[piece] for piece in prompt.words if piece in prompt.about] == [(0,), (1,)]
+    assert pictures_of("In frame 1, frame 2 or both?", 3) == (0, 1)
+    assert pictures_of("In the frame?", 2) == pictures_of("In frame 9?", 2) == (0, 1)
 
 
 def test_what_is_no_place_is_only_words():

@@ -70,7 +70,8 @@ class TestPoses:
 
 def placed(first=(0, 0, 2), second=(1, 1, 2)) -> Placed:
     middles = torch.tensor([[[0.0, 0, 1], [1, 0, 1]], [[3.0, 4, 1], [1, 0, 3]], [[9.0, 9, 9], [8, 8, 8]]])
-    return Placed(torch.ones(3, 2), middles, middles, torch.tensor(first), torch.tensor(second))
+    sure = torch.ones(3, 2)
+    return Placed(sure, middles, middles, sure, torch.tensor(first), torch.tensor(second))
 
 
 class TestFromFirst:
@@ -100,7 +101,7 @@ class TestFacing:
         count = len(spots)
         sure = torch.ones(count, 1) if share is None else torch.tensor(share)[:, None]
         told, weight = from_first_facing_second(
-            Placed(sure, middles, middles, torch.zeros(count, dtype=torch.long), torch.ones(count, dtype=torch.long))
+            Placed(sure, middles, middles, sure, *torch.tensor([[0, 1]] * count).unbind(-1))
         )
         return told[:, 0], weight[:, 0]
 
@@ -193,6 +194,19 @@ class TestModel:
 
     def test_it_needs_words_that_look(self):
         refused(ErrorCode.CHECKPOINT_INVALID, SMALL.replace, **{**self.CHANGES, "language__grounded": False})
+
+    def test_a_place_of_one_picture_is_known_in_that_one(self):
+        """From a place of one picture to one of the other it is told how far that is, and nothing else."""
+        model, plain = self.model(), self.model()
+        with torch.no_grad():
+            for part in ("beside", "across"):
+                model.language.situation.say[part][2].bias.fill_(1.0 if part == "beside" else 2.0)
+        text = "How far is (10, 20) in frame 1 from (60, 70) in frame 2?"
+        (prompt, parts), (_, same) = (self.shown(one, text) for one in (model, plain))
+        assert prompt.marks == (MarkSlot(0, 10, 20), MarkSlot(1, 60, 70))
+        assert torch.equal(parts[MarkSlot(0, 10, 20)], same[MarkSlot(0, 10, 20)])
+        more = parts[MarkSlot(1, 60, 70)] - same[MarkSlot(1, 60, 70)]
+        torch.testing.assert_close(more, torch.full_like(more, 2.0))
 
     def test_before_training_places_are_shown_as_without(self):
         model, plain = self.model(), self.model(language__situated=False)
@@ -294,3 +308,37 @@ class TestModel:
         parts += [digits.degrees(torch.tensor([math.radians(-45), 0.0]), 5).flatten()]
         parts += [digits.degrees(torch.tensor(math.radians(43)), 1)]
         torch.testing.assert_close(camera[:180], torch.cat(parts))
+
+    def told(self, name: str, count: int, other, near: float = 1.0) -> torch.Tensor:
+        """The first numbers that one writer is told of two places, one a picture, as (M, P, count)."""
+        model, still = Situation(200), torch.eye(4).expand(1, 2, 4, 4)
+        with torch.no_grad():
+            torch.nn.init.eye_(model.write[name].weight)
+            points = torch.tensor([[[0.0, 0.0, 2.0], [0.0, 0.0, 4.0]]])
+            sure, none = torch.ones(1, 2), torch.zeros(1, dtype=torch.long)
+            places = Placed(sure, points, points, sure * near, none, none)
+            lens = torch.eye(3).expand(1, 2, 3, 3), torch.ones(2)
+            itself = elsewhere(points, sure, still, *lens)
+            return model(places, torch.tensor([[1, 0]]), torch.tensor([True]), itself, other(itself))[..., :count]
+
+    def test_how_far_from_either_camera_is_told_in_their_order(self):
+        told = self.told("both", 2 * digits.LENGTH, lambda own: dataclasses.replace(own, distance=own.distance + 1))
+        first, second = (digits.length(torch.tensor(metres)) for metres in ([2.0, 3.0], [5.0, 4.0]))
+        torch.testing.assert_close(told[0, 0], first.flatten())
+        torch.testing.assert_close(told[0, 1], second.flatten())
+
+    def test_lengths_are_to_the_near_side(self):
+        told = self.told("both", digits.LENGTH, lambda own: own, near=0.5)
+        torch.testing.assert_close(told[0, 0], digits.length(torch.tensor(1.0)))
+
+    @pytest.mark.parametrize(
+        ("spot", "ahead", "surface", "fate"),
+        [((0.5, 0.1), True, 2.0, 0), ((0.5, 0.1), True, 1.9, 0), ((0.5, 0.1), True, 1.5, 1)]
+        + [((0.5, 1.1), True, 2.0, 2), ((1.5, 0.5), True, 1.0, 2), ((0.5, 0.5), False, 2.0, 2)],
+    )
+    def test_whether_the_other_camera_sees_it(self, spot, ahead, surface, fate):
+        def other(own):
+            changes = {"spot": torch.tensor(spot).expand(1, 2, 2), "ahead": torch.tensor([[ahead] * 2])}
+            return dataclasses.replace(own, surface=torch.full((1, 2), surface), **changes)
+
+        assert self.told("fate", 3, other)[0, 0].tolist() == [k == fate for k in range(3)]

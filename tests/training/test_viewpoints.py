@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, defaultdict
+from dataclasses import replace
 from random import Random
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from training.data.questions.drills import Drills
+from training.data.questions.types import Question
 from training.data.questions.viewpoints import viewpoint
 from training.exercising import exercise
 from uniugg_core.cameras import motion
@@ -156,6 +158,11 @@ def test_what_a_picture_shows():
         assert question.answer == expected
 
 
+def number_of(question: Question, slot: MarkSlot) -> int:
+    """Which of a question's things a marked point is."""
+    return question.shown.names.index(f"({slot.x}, {slot.y})")
+
+
 def test_what_the_model_is_told_is_what_the_exercise_says(monkeypatch):
     """Cameras, and where they have things, as the model is told them; the rest is what pictures would give."""
     model = UniUGG.initialised(preset("tiny"), 0, TOKENIZER)
@@ -178,8 +185,10 @@ def test_what_the_model_is_told_is_what_the_exercise_says(monkeypatch):
     rows = [[q for q in questions if len(q.views) == count] for count in counts]
     for number, (talk, place, slot) in enumerate(whose):
         question = rows[talk][place]
-        if question.family == "match":  # a mark is where it says, in every picture
-            for spot in itself.spot[number][: counts[talk]]:
+        if question.family == "match":  # a mark is where it says, in every picture that it is shown of
+            shown = {mark.index for mark in prompts[talk][place].marks if replace(mark, index=0) == slot}
+            assert len(shown) == (1 if number_of(question, slot) == 0 else 2)
+            for spot in itself.spot[number][sorted(shown)]:
                 assert (100 * spot).tolist() == pytest.approx([slot.x, slot.y], abs=1.1)
         if question.family == "commanded_side":
             expected = int(question.reason.removeprefix("at "))

@@ -29,6 +29,8 @@ _LIKENESS = 128  # C
 _SPAN = 4  # tokens that a word is understood with: "the ceiling light"
 _WAVES = (math.pi, 2 * math.pi, 4 * math.pi, 8 * math.pi)  # a picture's side is told in
 _SURE = 0.5  # weight on a picture's tokens from which on a word has found something
+_PLAIN = 0.25  # share of the largest weight from which on a token counts as part of what was found
+_FRONT = 0.2  # share of what was found that is its near side
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ class Sightings:
         own, placed: (M, P, 12), where they are, as :func:`~uniugg_core.pointmaps.patch_points`.
         extent: (M, P, 3), how far they spread, metres.
         outline: (M, P, 4), where in the picture: middle x and y, and how far they spread there; shares of its sides.
+        near: (M, P), how far away their near side is, as a share of their middle's distance.
     """
 
     share: Tensor
@@ -91,6 +94,7 @@ class Sightings:
     placed: Tensor
     extent: Tensor
     outline: Tensor
+    near: Tensor
 
     def to(self, device: torch.device) -> Sightings:
         """The same there."""
@@ -164,7 +168,7 @@ class Grounding(nn.Module):
 def with_slots(
     prompts: Sequence[Sequence[Prompt]], found: Found, there: Tensor
 ) -> tuple[list[list[Prompt]], list[Mention]]:
-    """The prompts with a slot for each picture behind every name that found something, and those names.
+    """The prompts with slots behind every name that found something in a picture that it is about, and those names.
 
     Args:
         prompts: of each talk.
@@ -172,7 +176,7 @@ def with_slots(
         there: (R, P), of the :class:`Scenery`.
     """
     total_RLP = 1 - found.likely[..., -1].exp()
-    sure = ((total_RLP * there[:, None]).amax(-1) > _SURE).tolist()
+    sure = (total_RLP * there[:, None] > _SURE).tolist()
     pictures = there.sum(1).tolist()
     names: list[Mention] = []
     slotted: list[list[Prompt]] = []
@@ -182,7 +186,8 @@ def with_slots(
             cut: dict[Piece, list[Piece]] = {}
             count = 0
             for piece, begin in found.starts[talk][place].items():
-                flags = [*sure[talk][begin : begin + len(piece)], False]
+                about = [k for k in range(pictures[talk]) if k in prompt.about.get(piece, (k,))]
+                flags = [any(word[k] for k in about) for word in sure[talk][begin : begin + len(piece)]] + [False]
                 ends = [at + 1 for at in range(len(piece)) if flags[at] and not flags[at + 1]]
                 cut[piece] = []
                 for start, end in zip([0, *ends], [*ends, len(piece)]):
@@ -191,7 +196,7 @@ def with_slots(
                     cut[piece].append(piece[start:end])
                     if end in ends:
                         names.append(Mention(talk, place, count, begin + end - 1))
-                        cut[piece] += [NameSlot(picture, count) for picture in range(pictures[talk])]
+                        cut[piece] += [NameSlot(picture, count) for picture in about]
                         count += 1
             later = (part for piece in prompt.pieces[prompt.before :] for part in cut.get(piece, [piece]))
             slotted[talk].append(replace(prompt, pieces=(*prompt.pieces[: prompt.before], *later)))
@@ -219,7 +224,9 @@ def sightings_of(names: Sequence[Mention], found: Found, scenery: Scenery, poses
     _, extent_MP3 = _place(mixed_MPN, scenery.placed[talks])
     outline_MP4 = _outline(mixed_MPN, scenery.grid)
     moved_MPQ3 = transform_points(poses.to(placed_MPQ3), placed_MPQ3.flatten(1, 2)).view_as(placed_MPQ3)
-    return Sightings(share_MP, features_MPD, compressed(own_MPQ3), compressed(moved_MPQ3), extent_MP3, outline_MP4)
+    near_MP = _near_side(mixed_MPN, scenery.own[talks]) / own_MPQ3.mean(2).norm(dim=-1).clamp_min(1e-3)
+    places = compressed(own_MPQ3), compressed(moved_MPQ3)
+    return Sightings(share_MP, features_MPD, *places, extent_MP3, outline_MP4, near_MP.clamp(0.3, 1.0))
 
 
 def _spread(
@@ -249,6 +256,16 @@ def _outline(mixed_MPN: Tensor, grid: tuple[int, int]) -> Tensor:
     spots_N2 = torch.stack([(number % columns + 0.5) / columns, (number // columns + 0.5) / rows], dim=-1)
     mean_MP2, square_MP2 = mixed_MPN @ spots_N2, mixed_MPN @ spots_N2.square()
     return torch.cat([mean_MP2, (square_MP2 - mean_MP2.square()).clamp_min(1e-6).sqrt()], dim=-1)
+
+
+@full_precision
+def _near_side(mixed_MPN: Tensor, quarters_MPNQ3: Tensor) -> Tensor:
+    """Metres (M, P) from the camera to the near side of what is looked at."""
+    plain_MPN = torch.where(mixed_MPN >= _PLAIN * mixed_MPN.amax(-1, keepdim=True), mixed_MPN, 0.0)
+    away_MPK, order_MPK = quarters_MPNQ3.norm(dim=-1).flatten(2).sort(dim=-1)
+    weight_MPK = plain_MPN.repeat_interleave(quarters_MPNQ3.shape[3], dim=-1).gather(-1, order_MPK).cumsum(-1)
+    first_MP1 = (weight_MPK >= _FRONT * weight_MPK[..., -1:]).int().argmax(-1, keepdim=True)
+    return away_MPK.gather(-1, first_MP1)[..., 0]
 
 
 @full_precision

@@ -29,7 +29,8 @@ _COVERED = 0.3  # share of a cell from which on it is
 
 Whose = tuple[int, int, Piece]  # talk, prompt, slot in the first picture
 Parts = list[list[dict[Piece, Tensor]]]
-Spots = list[list[dict[Piece, tuple[Tensor, Tensor, Tensor]]]]  # slot: how sure (), where (3,), where in its own frame
+# slot: how sure (), where (3,), where in its own camera's frame (3,), and its near side as a share of that ()
+Spots = list[list[dict[Piece, tuple[Tensor, Tensor, Tensor, Tensor]]]]
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,13 @@ def show(
             sighted = sightings_of(names, found, scenery, _frames([poses[name.talk][name.prompt] for name in names]))
             where, own = quarters(sighted.placed).mean(2), quarters(sighted.own).mean(2)
             for number, (name, row) in enumerate(zip(names, model.language.embed_names(sighted))):
+                pieces, at = prompts[name.talk][name.prompt].pieces, (name.talk, name.prompt)
                 for k in range(len(pictures[name.talk])):
                     slot = NameSlot(k, name.number)
-                    parts[name.talk][name.prompt][slot] = row[k]
-                    spots[name.talk][name.prompt][slot] = sighted.share[number, k], where[number, k], own[number, k]
+                    if slot in pieces:
+                        parts[at[0]][at[1]][slot] = row[k]
+                        told = sighted.share, where, own, sighted.near
+                        spots[at[0]][at[1]][slot] = tuple(part[number, k] for part in told)
     _show_marks(model, seen, pictures, prompts, poses, parts, spots)
     if model.config.language.situated:
         cameras_B44 = _cameras(model, seen, pictures)
@@ -94,10 +98,11 @@ def leading_places(prompt: Prompt, stops: frozenset[int]) -> dict[Piece, tuple[P
     for piece in prompt.pieces[prompt.before :]:
         if isinstance(piece, tuple):
             own = [] if stops.intersection(piece) else own
-        elif isinstance(piece, (MarkSlot, NameSlot)) and piece.index == 0:
-            if piece not in own:
-                own.append(piece)
-            led.setdefault(piece, own)
+        elif isinstance(piece, (MarkSlot, NameSlot)):
+            first = replace(piece, index=0)
+            if first not in own:
+                own.append(first)
+            led.setdefault(first, own)
     return {piece: (together[0], together[:2][-1]) for piece, together in led.items()}
 
 
@@ -144,7 +149,7 @@ def _show_marks(
     sure = places.new_ones(())
     rows_MW = model.language.embed_marks(features, own, placed)
     for (talk, place, slot), row, *where in zip(marked, rows_MW, *(quarters(four).mean(1) for four in (placed, own))):
-        parts[talk][place][slot], spots[talk][place][slot] = row, (sure, *where)
+        parts[talk][place][slot], spots[talk][place][slot] = row, (sure, *where, sure)
 
 
 @torch.no_grad()
@@ -216,11 +221,11 @@ def situate(
     if not whose:
         return
     device, most = language.device, max(counts)
-    nowhere = torch.zeros((), device=device), torch.zeros(3, device=device), torch.zeros(3, device=device)
+    nowhere = tuple(torch.zeros(size, device=device) for size in ((), 3, 3, ()))
     slots = [[replace(slot, index=k) for k in range(most)] for *_, slot in whose]
     known = [[spots[talk][place].get(slot, nowhere) for slot in row] for (talk, place, _), row in zip(whose, slots)]
     placed = Placed(
-        *(torch.stack([torch.stack([spot[k].float() for spot in row]) for row in known]) for k in range(3)),
+        *(torch.stack([torch.stack([spot[k].float() for spot in row]) for row in known]) for k in range(4)),
         *torch.tensor(leading, device=device).unbind(-1),
     )
     counts_M = torch.tensor([counts[talk] for talk, *_ in whose], device=device)

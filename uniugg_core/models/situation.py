@@ -2,9 +2,9 @@
 
 A language model of a few layers reads a length that it is told much sooner than it learns to take it from a place, let
 alone from two. So what is shown of a place also says how far away it is, and where in its picture; how it lies from the
-first place that the question names, and to somebody there who faces the second one; and where another camera has it,
-the commanded one or that of the other picture. A later picture is shown with where its camera stood. Numbers that
-answers consist of are also told as they are written (:mod:`.digits`).
+first place that the question names, and to somebody there who faces the second one; where another camera has it, the
+commanded one or that of the other picture, and whether that one sees it. A later picture is shown with where its camera
+stood. Numbers that answers consist of are also told as they are written (:mod:`.digits`).
 
 Shape letters: M places, P pictures of a talk, W model width.
 """
@@ -41,8 +41,11 @@ _SPOT, _PLACE, _POSE = 47, 55, 82  # numbers of what _spot_told, _place_told and
 _SPOT_WRITTEN = digits.LENGTH + digits.PERCENT
 _PLACE_WRITTEN = digits.LENGTH + 2 * digits.COORDINATE
 _POSE_WRITTEN = digits.LENGTH + 3 * (digits.COORDINATE + digits.DEGREES)
+_PAIR_WRITTEN = 2 * digits.LENGTH
+_FATES = 3  # of a place to another camera: seen, hidden, out of the picture
 _WIDTH = 128
 _NEAR = 0.05  # metres; what is nearer to a camera is not seen
+_HIDDEN = 1.15  # times the distance of what is seen in its direction is where a place is hidden by that
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class Placed:
         share: (M, P), how sure it is that it is there.
         points: (M, P, 3), their middles in metres, in the frame that the question is about.
         own: (M, P, 3), the same in the frame of each picture's own camera.
+        near: (M, P), how far away their near sides are, as shares of their middles' distances.
         first: (M,), for each place the number of the one that its question names first.
         second: (M,), the same of the one named second; the first one where there is no other.
     """
@@ -60,6 +64,7 @@ class Placed:
     share: Tensor
     points: Tensor
     own: Tensor
+    near: Tensor
     first: Tensor
     second: Tensor
 
@@ -95,7 +100,8 @@ class Situation(nn.Module):
         spot, place, pose = (_SPOT, _SPOT_WRITTEN), (_PLACE, _PLACE_WRITTEN), (_POSE, _POSE_WRITTEN)
         parts = {"itself": spot, "other": spot, "beside": place, "across": place, "facing": place, "camera": pose}
         self.say = nn.ModuleDict({name: _Teller(count, width) for name, (count, _) in parts.items()})
-        self.write = nn.ModuleDict({name: _Writer(count, width) for name, (_, count) in parts.items()})
+        written = {name: count for name, (_, count) in parts.items()} | {"fate": _FATES, "both": _PAIR_WRITTEN}
+        self.write = nn.ModuleDict({name: _Writer(count, width) for name, count in written.items()})
 
     def forward(self, placed: Placed, compared: Tensor, several: Tensor, itself: Elsewhere, other: Elsewhere) -> Tensor:
         """What is added to places (M, P, W).
@@ -110,7 +116,9 @@ class Situation(nn.Module):
         points, weight = from_first(placed, compared)
         far = points, weight * several[:, None]
         lies = {"beside": from_first(placed), "across": far, "facing": from_first_facing_second(placed)}
-        told = [self._spot(name, there) for name, there in (("itself", itself), ("other", other))]
+        told = [self._spot(name, there, placed.near) for name, there in (("itself", itself), ("other", other))]
+        told.append(self.write["fate"](_fate_written(other), other.there))
+        told.append(self.write["both"](_both_written(itself, other, placed.near), other.there * several[:, None]))
         for name, (points, weight) in lies.items():
             told.append(self.say[name](_place_told(points), weight) + self.write[name](_place_written(points), weight))
         return torch.stack(told).sum(0)
@@ -120,9 +128,9 @@ class Situation(nn.Module):
         sure = poses.new_ones(len(poses))
         return self.say["camera"](_pose_told(poses), sure) + self.write["camera"](_pose_written(poses), sure)
 
-    def _spot(self, name: str, there: Elsewhere) -> Tensor:
+    def _spot(self, name: str, there: Elsewhere, near_MP: Tensor) -> Tensor:
         sure = there.there
-        return self.say[name](_spot_told(there), sure) + self.write[name](_spot_written(there), sure)
+        return self.say[name](_spot_told(there), sure) + self.write[name](_spot_written(there, near_MP), sure)
 
 
 class _Teller(nn.Sequential):
@@ -282,9 +290,23 @@ def _turned(poses: Tensor) -> Tensor:
     return torch.stack([yaw, pitch, ahead[:, 2].clamp(-1, 1).acos()], dim=-1)
 
 
-def _spot_written(there: Elsewhere) -> Tensor:
-    """(M, P, _SPOT_WRITTEN): how far away, and how far to the right in the picture."""
-    return torch.cat([digits.length(there.distance), digits.percent(there.spot[..., 0])], dim=-1)
+def _spot_written(there: Elsewhere, near_MP: Tensor) -> Tensor:
+    """(M, P, _SPOT_WRITTEN): how far away its near side is, and how far to the right in the picture."""
+    return torch.cat([digits.length(near_MP * there.distance), digits.percent(there.spot[..., 0])], dim=-1)
+
+
+def _both_written(itself: Elsewhere, other: Elsewhere, near_MP: Tensor) -> Tensor:
+    """(M, P, _PAIR_WRITTEN): how far from the first picture's camera, and from that of the other one."""
+    own, others = (digits.length(near_MP * there.distance) for there in (itself, other))
+    earlier, later = torch.cat([own, others], dim=-1), torch.cat([others, own], dim=-1)
+    return torch.cat([earlier[:, :1], later[:, 1:]], dim=1)
+
+
+def _fate_written(there: Elsewhere) -> Tensor:
+    """(M, P, _FATES): which of them it is."""
+    inside = there.ahead & ((there.spot > 0) & (there.spot < 1)).all(-1)
+    hidden = inside & (there.distance > _HIDDEN * there.surface)
+    return torch.stack([inside & ~hidden, hidden, ~inside], dim=-1).to(there.distance)
 
 
 def _place_written(points: Tensor) -> Tensor:

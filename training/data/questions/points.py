@@ -16,7 +16,7 @@ from uniugg_core.cameras import inverse_rigid
 
 from ..covisibility import seen_by
 from ..views import View, ViewPair
-from .motions import motion_between
+from .motions import Motion, motion_between
 from .types import LETTERS, Question, because, choice, lettered, metres, numeric
 from .wording import phrase, where
 
@@ -25,6 +25,7 @@ __all__ = ["MAKERS", "RATIO", "Mark", "change_asked", "command", "commanded", "m
 RATIO = 1.15  # distances closer than this are not compared
 SMOOTH = 0.06  # largest relative change of depth around a marked point
 FAR = 15.0  # metres; beyond it sensors guess
+_STILL = Motion(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 _WAYS = {"forward": ("forward", "backward"), "right": ("right", "left"), "yaw": ("turn right", "turn left")}
 
 
@@ -173,12 +174,15 @@ def change_asked(target_from_reference: np.ndarray, rng: Random) -> Question | N
         return None
     signs = ((1, 1), (1, -1), (-1, 1), (-1, -1))
     options = [
-        replace(true, **{first: a * getattr(true, first), second: b * getattr(true, second)}).words() for a, b in signs
+        replace(_STILL, **{first: a * getattr(true, first), second: b * getattr(true, second)}).words()
+        for a, b in signs
     ]
     if len(set(options)) < 4:
         return None
     order = rng.sample(range(4), 4)
-    text = phrase(rng, "view_change")
+    text, alike = phrase(rng, "view_change"), replace(true, **{first: 0.0, second: 0.0}).words()
+    if alike != _STILL.words():
+        text = f"Apart from {alike}: {text[0].lower()}{text[1:]}"
     shown = tuple(options[k] for k in order)
     # what the options differ in, each with its letter behind it, then what was seen: its letter is the one behind it
     ways = [
