@@ -17,7 +17,7 @@ from uniugg_core.cameras import inverse_rigid
 from ..covisibility import seen_by
 from ..views import View, ViewPair
 from .motions import Motion, motion_between
-from .types import LETTERS, Question, because, choice, lettered, metres, numeric
+from .types import LETTERS, Question, because, choice, lettered, metres, numeric, places
 from .wording import phrase, where
 
 __all__ = ["MAKERS", "RATIO", "Mark", "change_asked", "command", "commanded", "mark_at", "motion_asked"]
@@ -136,6 +136,7 @@ def camera_motion(pair: ViewPair, views: tuple[int, ...], rng: Random) -> Questi
 def motion_asked(target_from_reference: np.ndarray, rng: Random) -> Question | None:
     """As :func:`camera_motion`, of any two frames."""
     move, views = motion_between(target_from_reference), (0, 1)
+    stood = places(("the camera",), ((move.right, move.forward),))
     kind = rng.choice(("camera_shift", "camera_turn", "turn_side", "shift_side", "other_camera"))
     text = phrase(rng, kind)
     if kind == "camera_shift":
@@ -144,16 +145,19 @@ def motion_asked(target_from_reference: np.ndarray, rng: Random) -> Question | N
         angle = math.degrees(math.acos(min(1.0, max(-1.0, float(target_from_reference[2, 2])))))
         return numeric("camera_motion", text, angle, "deg", 0, views) if angle >= 8 else None
     if kind == "turn_side":
-        sure = abs(move.yaw) >= 8
-        return choice("camera_motion", text, ("left", "right"), int(move.yaw > 0), views) if sure else None
+        if abs(move.yaw) < 8:
+            return None
+        reason = f"{move.rounded().yaw:.0f} degrees"
+        return choice("camera_motion", text, ("left", "right"), int(move.yaw > 0), views, reason=reason)
     if kind == "other_camera":
-        sure = abs(move.right) >= 0.2 and abs(move.right) > 0.3 * abs(move.forward)
-        return choice("camera_motion", text, ("left", "right"), int(move.right > 0), views) if sure else None
+        if abs(move.right) < 0.2 or abs(move.right) <= 0.3 * abs(move.forward):
+            return None
+        return choice("camera_motion", text, ("left", "right"), int(move.right > 0), views, reason=stood)
     ahead, aside = abs(move.forward), abs(move.right)
     if max(ahead, aside) < 0.2 or max(ahead, aside) < 1.5 * min(ahead, aside):
         return None
     correct = (0 if move.forward > 0 else 1) if ahead > aside else (2 if move.right < 0 else 3)
-    return choice("camera_motion", text, ("forward", "backward", "left", "right"), correct, views)
+    return choice("camera_motion", text, ("forward", "backward", "left", "right"), correct, views, reason=stood)
 
 
 def view_change(pair: ViewPair, views: tuple[int, ...], rng: Random) -> Question | None:
