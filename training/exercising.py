@@ -155,15 +155,14 @@ def _parts(
         named_MPW = language.embed_names(replace(seen.to(device), features=features_MPD))
         marked_MPW = language.embed_marks(features_MPD, seen.own.to(device), seen.placed.to(device))
         where_MP3, own_MP3 = (quarters(points.to(device)).mean(2) for points in (seen.placed, seen.own))
+        told = seen.share.to(device), where_MP3, own_MP3, seen.near.to(device)
         for number, thing in enumerate(things):
-            pieces = prompts[thing.talk][thing.place].pieces
+            talk, place = thing.talk, thing.place
             for view, slot in enumerate(thing.slots):
-                if slot not in pieces:
-                    continue
-                rows_MPW, at = named_MPW if isinstance(slot, NameSlot) else marked_MPW, (number, view)
-                parts[thing.talk][thing.place][slot] = rows_MPW[at]
-                told = seen.share.to(device), where_MP3, own_MP3, seen.near.to(device)
-                spots[thing.talk][thing.place][slot] = tuple(part[at] for part in told)
+                if slot in prompts[talk][place].pieces:
+                    rows_MPW = named_MPW if isinstance(slot, NameSlot) else marked_MPW
+                    parts[talk][place][slot] = rows_MPW[number, view]
+                    spots[talk][place][slot] = tuple(part[number, view] for part in told)
     if model.config.language.situated:
 
         def pose_of(talk: int, place: int, slot: CameraSlot) -> Tensor:

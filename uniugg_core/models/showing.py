@@ -68,14 +68,14 @@ def show(
         if names:
             sighted = sightings_of(names, found, scenery, _frames([poses[name.talk][name.prompt] for name in names]))
             where, own = quarters(sighted.placed).mean(2), quarters(sighted.own).mean(2)
+            told = sighted.share, where, own, sighted.near
             for number, (name, row) in enumerate(zip(names, model.language.embed_names(sighted))):
-                pieces, at = prompts[name.talk][name.prompt].pieces, (name.talk, name.prompt)
-                for k in range(len(pictures[name.talk])):
+                talk, place = name.talk, name.prompt
+                for k in range(len(pictures[talk])):
                     slot = NameSlot(k, name.number)
-                    if slot in pieces:
-                        parts[at[0]][at[1]][slot] = row[k]
-                        told = sighted.share, where, own, sighted.near
-                        spots[at[0]][at[1]][slot] = tuple(part[number, k] for part in told)
+                    if slot in prompts[talk][place].pieces:
+                        parts[talk][place][slot] = row[k]
+                        spots[talk][place][slot] = tuple(part[number, k] for part in told)
     _show_marks(model, seen, pictures, prompts, poses, parts, spots)
     if model.config.language.situated:
         cameras_B44 = _cameras(model, seen, pictures)
