@@ -247,7 +247,7 @@ class TrainConfig:
 
     @classmethod
     def load(cls, path: str | Path, changes: Sequence[str] = ()) -> TrainConfig:
-        """Reads YAML (or JSON) and applies `changes` like ``optimizer.lr=1e-4`` on top.
+        """Reads YAML (or JSON) and applies `changes` like ``optimizer.lr=1e-4`` on top; ``name={}`` empties a mapping.
 
         A file may name another one with ``base: file`` (relative to itself), whose settings it changes.
 
@@ -256,7 +256,7 @@ class TrainConfig:
         """
         data = read_nested(Path(path))
         for change in changes:
-            data = merged(data, parse_change(change))
+            data = merged(data, parse_change(change), emptying=True)
         return cls.from_dict(data)
 
     @classmethod

@@ -66,7 +66,7 @@ class Finetune:
         }
         settings = merged(read_nested(self.configs / f"{stage}.yaml"), given)
         for change in changes_for(self.changes, (stage,), STAGES):
-            settings = merged(settings, parse_change(change))
+            settings = merged(settings, parse_change(change), emptying=True)
         return TrainConfig.from_dict(settings)
 
 

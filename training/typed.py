@@ -59,12 +59,18 @@ def parse_change(text: str) -> dict[str, Any]:
     return nested
 
 
-def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """`above` laid over `below`, name by name at every depth; ``{}`` empties what was there."""
+def merged(below: dict[str, Any], above: dict[str, Any], *, emptying: bool = False) -> dict[str, Any]:
+    """`above` laid over `below`, name by name at every depth.
+
+    Args:
+        below: nested settings.
+        above: those that win.
+        emptying: whether ``{}`` above empties what is below; else it changes nothing.
+    """
     result = dict(below)
     for name, value in above.items():
-        both = isinstance(value, dict) and value and isinstance(result.get(name), dict)
-        result[name] = merged(result[name], value) if both else value
+        both = isinstance(value, dict) and isinstance(result.get(name), dict) and (value or not emptying)
+        result[name] = merged(result[name], value, emptying=emptying) if both else value
     return result
 
 

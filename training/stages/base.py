@@ -79,11 +79,12 @@ class Stage(nn.Module):
 
     # --- given ---
 
-    def start_from(self, *parts: str) -> None:
+    def start_from(self, *parts: str, spare: tuple[str, ...] = ()) -> None:
         """Loads ``model.start`` of the configuration, if there is one.
 
         Args:
             parts: prefixes of what this stage takes as it is: all of it must be there, and have a place here.
+            spare: those of them that the configuration does without, so that some of it may have none.
 
         Raises:
             UniuggError: CHECKPOINT_*, also when a tensor of `parts` is missing or finds no place.
@@ -101,7 +102,7 @@ class Stage(nn.Module):
                 ErrorCode.CHECKPOINT_MISMATCH,
                 f"{where} lacks {len(lacking)} tensors that this stage needs, e.g. {lacking[0]}",
             )
-        homeless = [name for name in left if parts and name.startswith(parts)]
+        homeless = [name for name in left if parts and name.startswith(parts) and not name.startswith(spare)]
         if homeless:  # the parts would say something else than where they were trained
             raise UniuggError(
                 ErrorCode.CHECKPOINT_MISMATCH,

@@ -98,7 +98,8 @@ class UnifiedStage(Stage):
             raise UniuggError(ErrorCode.REQUEST_INVALID, "stage 3 needs model.start, a checkpoint or run of stage 2")
         self.tokenizer = SpatialTokenizer.shipped() if own.tokenizer is None else SpatialTokenizer(own.tokenizer)
         self.model = UniUGG.initialised(self.model_config, config.seed, self.tokenizer)
-        self.start_from(*(f"{part}." for part in FROZEN))
+        spare = () if self.model_config.vae.enabled else ("vae.",)
+        self.start_from(*(f"{part}." for part in FROZEN), spare=spare)
         for part in FROZEN:
             freeze(getattr(self.model, part))
         if not self.model_config.vae.enabled:  # what a VAE measured says nothing about raw features
