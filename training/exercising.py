@@ -14,7 +14,7 @@ from torch import Tensor
 
 from uniugg_core.models.grounding import Found, Sightings, with_slots
 from uniugg_core.models.language import Lessons
-from uniugg_core.models.showing import Parts, Spots, Whose, situate, tell_cameras
+from uniugg_core.models.showing import Parts, Spots, Whereabouts, Whose, situate, tell_cameras
 from uniugg_core.models.situation import Elsewhere, Placed, elsewhere
 from uniugg_core.models.uniugg import UniUGG
 from uniugg_core.pointmaps import compressed, inverse_transform, quarters, transform_points
@@ -162,7 +162,7 @@ def _parts(
                 if slot in prompts[talk][place].pieces:
                     rows_MPW = named_MPW if isinstance(slot, NameSlot) else marked_MPW
                     parts[talk][place][slot] = rows_MPW[number, view]
-                    spots[talk][place][slot] = tuple(part[number, view] for part in told)
+                    spots[talk][place][slot] = Whereabouts(*(part[number, view] for part in told))
     if model.config.language.situated:
 
         def pose_of(talk: int, place: int, slot: CameraSlot) -> Tensor:

@@ -80,8 +80,9 @@ class CameraSlot:
 Piece = tuple[int, ...] | ImageSlot | QuerySlot | MarkSlot | NameSlot | CameraSlot
 
 _PLACE = re.compile(r"\((\d{1,2}|100), ?(\d{1,2}|100)\)")
-_FRAME = re.compile(r"\bframe (\d+)\b", re.IGNORECASE)
-_OF_FRAME = re.compile(r",? (?:in|of) frame (\d+)\b", re.IGNORECASE)
+_FRAMES = r"\bframes? [0-9]{1,4}\b(?:(?:,|,? and|,? or) [0-9]{1,4}\b)*"  # "frame 2", "frames 1 and 2"
+_FRAME = re.compile(_FRAMES, re.IGNORECASE)
+_OF_FRAME = re.compile(rf",? (?:in|of) {_FRAMES}", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -154,14 +155,19 @@ def question_prompt(
     to_answer = (tokenizer.im_end, *newline, tokenizer.im_start, *encode("assistant\n"))
     to_question = (tokenizer.im_end, *newline, tokenizer.im_start, *encode("user\n"))
     about: dict[Piece, tuple[int, ...]] = {}
+
+    def ask(text: str) -> None:
+        asked = _asked(tokenizer, text, images, with_marks, to_answer)
+        for piece in asked:  # two questions may have words in common
+            about[piece] = tuple(sorted({*about.get(piece, ()), *pictures_of(text, images)}))
+        pieces.extend(asked)
+
     for turn in history:
-        asked = _asked(tokenizer, turn.question, images, with_marks, to_answer)
-        about |= dict.fromkeys(asked, pictures_of(turn.question, images))
-        pieces += [*asked, (*encode(turn.answer), *to_question)]
-    asked = _asked(tokenizer, question, images, with_marks, to_answer)
-    about |= dict.fromkeys(asked, pictures_of(question, images))
+        ask(turn.question)
+        pieces.append((*encode(turn.answer), *to_question))
+    ask(question)
     wanted = () if answer is None else (*encode(answer), tokenizer.im_end)
-    return Prompt((*pieces, *asked), wanted, before, about)
+    return Prompt(tuple(pieces), wanted, before, about)
 
 
 def pictures_of(question: str, images: int) -> tuple[int, ...]:
@@ -170,7 +176,7 @@ def pictures_of(question: str, images: int) -> tuple[int, ...]:
     >>> pictures_of("In frame 2, how far away is the chair?", 2), pictures_of("How far away is it?", 2)
     ((1,), (0, 1))
     """
-    said = {int(number) - 1 for number in _FRAME.findall(question)}
+    said = {int(number) - 1 for named in _FRAME.findall(question) for number in re.findall("[0-9]+", named)}
     return tuple(index for index in range(images) if index in said) or tuple(range(images))
 
 

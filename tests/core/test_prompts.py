@@ -95,6 +95,7 @@ def test_places_are_shown_behind_their_names():
         ("How far is (1, 2) in frame 1 from (3, 4), of frame 2?", [(0, 1), (1, 3)]),
         ("Where in frame 2 is what is at (1, 2) in frame 1? A. (3, 4)", [(0, 1), (0, 3), (1, 3)]),
         ("How deep is it at (1, 2) in frame 7?", [(0, 1), (1, 1)]),
+        ("Is (1, 2) in frames 1 and 2 near (3, 4) in frame 2?", [(0, 1), (1, 1), (1, 3)]),
     ],
 )
 def test_places_are_shown_of_the_pictures_that_are_said(text, shown):
@@ -106,8 +107,19 @@ def test_every_question_says_its_own_pictures():
     history = [Turn("What is in frame 1?", "a chair")]
     prompt = question_prompt(TOKENIZER, "And in frame 2?", images=3, history=history)
     assert [prompt.about[piece] for piece in prompt.words if piece in prompt.about] == [(0,), (1,)]
-    assert pictures_of("In frame 1, frame 2 or both?", 3) == (0, 1)
+    assert pictures_of("In frame 1, frame 2 or both?", 3) == pictures_of("In frame 1 or 2?", 3) == (0, 1)
+    assert pictures_of("In frames 1, 2, and 3?", 4) == (0, 1, 2)
     assert pictures_of("In the frame?", 2) == pictures_of("In frame 9?", 2) == (0, 1)
+    assert pictures_of(f"In frame {'1' * 9000}?", 2) == (0, 1)
+
+
+def test_words_that_two_questions_share_are_about_both_ones_pictures():
+    history = [Turn("Is the chair at (1, 2) in frame 1?", "yes")]
+    prompt = question_prompt(
+        TOKENIZER, "Is the chair at (1, 2) in frame 2?", images=3, history=history, with_marks=True
+    )
+    assert prompt.about[prompt.words[0]] == (0, 1)
+    assert prompt.marks == (MarkSlot(0, 1, 2), MarkSlot(1, 1, 2))
 
 
 def test_what_is_no_place_is_only_words():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,15 +22,25 @@ if TYPE_CHECKING:
     from .language import Language
     from .uniugg import Seen, UniUGG
 
-__all__ = ["Parts", "Shown", "Spots", "Whose", "leading_places", "show", "situate", "tell_cameras"]
+__all__ = ["Parts", "Shown", "Spots", "Whereabouts", "Whose", "leading_places", "show", "situate", "tell_cameras"]
 
 _COARSE = 16  # cells along a side of the commanded view in which it is looked what hides what
 _COVERED = 0.3  # share of a cell from which on it is
 
 Whose = tuple[int, int, Piece]  # talk, prompt, slot in the first picture
 Parts = list[list[dict[Piece, Tensor]]]
-# slot: how sure (), where (3,), where in its own camera's frame (3,), and its near side as a share of that ()
-Spots = list[list[dict[Piece, tuple[Tensor, Tensor, Tensor, Tensor]]]]
+
+
+class Whereabouts(NamedTuple):
+    """A place as one picture has it, as a row of :class:`Placed`: (), (3,), (3,), ()."""
+
+    share: Tensor
+    points: Tensor
+    own: Tensor
+    near: Tensor
+
+
+Spots = list[list[dict[Piece, Whereabouts]]]
 
 
 @dataclass(frozen=True)
@@ -75,7 +85,7 @@ def show(
                     slot = NameSlot(k, name.number)
                     if slot in prompts[talk][place].pieces:
                         parts[talk][place][slot] = row[k]
-                        spots[talk][place][slot] = tuple(part[number, k] for part in told)
+                        spots[talk][place][slot] = Whereabouts(*(part[number, k] for part in told))
     _show_marks(model, seen, pictures, prompts, poses, parts, spots)
     if model.config.language.situated:
         cameras_B44 = _cameras(model, seen, pictures)
@@ -149,7 +159,7 @@ def _show_marks(
     sure = places.new_ones(())
     rows_MW = model.language.embed_marks(features, own, placed)
     for (talk, place, slot), row, *where in zip(marked, rows_MW, *(quarters(four).mean(1) for four in (placed, own))):
-        parts[talk][place][slot], spots[talk][place][slot] = row, (sure, *where, sure)
+        parts[talk][place][slot], spots[talk][place][slot] = row, Whereabouts(sure, *where, sure)
 
 
 @torch.no_grad()
@@ -221,7 +231,7 @@ def situate(
     if not whose:
         return
     device, most = language.device, max(counts)
-    nowhere = tuple(torch.zeros(size, device=device) for size in ((), 3, 3, ()))
+    nowhere = Whereabouts(*(torch.zeros(size, device=device) for size in ((), 3, 3, ())))
     slots = [[replace(slot, index=k) for k in range(most)] for *_, slot in whose]
     known = [[spots[talk][place].get(slot, nowhere) for slot in row] for (talk, place, _), row in zip(whose, slots)]
     placed = Placed(
