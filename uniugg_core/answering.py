@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .cameras import inverse_rigid
 from .errors import ErrorCode, UniuggError
 from .evidence import attention_to, strongest_patches
 from .models.uniugg import Seen
@@ -88,7 +89,11 @@ def answer_steps(
         condition = sight.condition(last, request.imagine.target, run)
         imagined = sight.imagine(last, condition, request.imagine, 0, run)
         shown[-1] = sight.model.see(imagined, last.grid, last.matrix)
-    shown[1:] = [sight.model.beside(shown[0], seen, pictures[0].matrix) for seen in shown[1:]]
+    poses = [sight.between(pictures[0], picture) for picture in pictures[1:]]
+    if request.imagine is not None and poses and poses[-1] is not None:
+        poses[-1] = poses[-1] @ inverse_rigid(request.imagine.target)
+    later = [([pose], seen) for pose, seen in zip(poses, shown[1:])]
+    shown[1:] = [sight.model.beside(shown[0], seen, pictures[0].matrix, pose) for pose, seen in later]
     prompt = question_prompt(
         tokenizer,
         request.question,

@@ -87,6 +87,8 @@ class DecoderConfig:
     # the calibration; 0: metric points straight from the picture, whatever took it
     own_frames: bool = False  # a view from a commanded pose is decoded in its own camera's frame and placed by that
     # pose; False: in the reference camera's frame, as in the paper
+    registered: bool = False  # where the second of two real pictures was taken is told by landmarks that both show, and
+    # its own points are placed there; without enough of them, and if False, its points in the reference's frame tell it
     local_mlp_ratio: float = 4.0  # hidden width of the local-feature MLP over its input width
 
 
@@ -147,6 +149,8 @@ class DenoiserConfig:
     groups: int = 32
     condition_channels: int = 0  # of the condition, laid out beside the latent; 0: it acts by cross-attention alone
     preview: bool = False  # beside the noise stands the reference's latent, moved to where the target would see it
+    hint: bool = False  # ... and how far the room's surfaces would be, were they to go on; needs `preview` and
+    # `condition_channels`
     regress_depth: int = 2  # layers of the regressor's MLP (kind "regress")
     train_steps: int = 1000
     beta_start: float = 0.00085
@@ -240,6 +244,12 @@ class ModelConfig:
             "denoiser.prediction",
             self.denoiser.prediction,
             "'epsilon' or 'sample'",
+        )
+        _require(
+            not self.denoiser.hint or (self.denoiser.preview and self.denoiser.condition_channels > 0),
+            "denoiser.hint",
+            True,
+            "False without preview or condition_channels",
         )
         _require(encoder.patch % 8 == 0, "encoder.patch", encoder.patch, "a multiple of 8")
 
@@ -353,8 +363,10 @@ def _tiny() -> ModelConfig:
     * Small things are found sooner by convolutions, so a stem of them stands beside the linear patches.
     * No picture alone says how far away anything is, so the camera's calibration is used: the encoder reads it, and
       points and rays live in a canonical camera's frame.
-    * Points are decoded in the frame of the camera that sees them; where that camera stands was commanded.
+    * Points are decoded in the frame of the camera that sees them; where that camera stands was commanded, or
+      landmarks that two pictures share tell it.
     * What the reference shows is moved to where the target would see it, and the denoiser starts from that preview.
+      Beside it stands how far walls, floor and ceiling would be, were they to go on as they are seen to.
       It predicts the clean latent, and gets the condition laid out beside it as well as by cross-attention. A single
       view is one step from noise, the mean of what may be there; several are drawn in four.
     * What the reference sees stays where it was seen, in the imagined view too, and the rest is fitted to it; where the
@@ -383,6 +395,7 @@ def _tiny() -> ModelConfig:
             descriptor=8,
             canonical_fov=60.0,
             own_frames=True,
+            registered=True,
             local_mlp_ratio=0.25,  # descriptors only serve training and matching
         ),
         vae=VAEConfig(widths=(192, 96), blocks=1, groups=16, vit_width=192, vit_heads=6, vit_depths=(2, 4)),
@@ -410,6 +423,7 @@ def _tiny() -> ModelConfig:
             groups=16,
             condition_channels=32,
             preview=True,
+            hint=True,
             prediction="sample",
         ),
         generation=GenerationConfig(

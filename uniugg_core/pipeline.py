@@ -212,7 +212,9 @@ class UniUGGPipeline:
     ) -> Scene:
         """The scene that two real pictures show, in the camera frame of `a`; no diffusion, nothing random.
 
-        The pose of `b` is estimated from its own points (PnP); where none fits, its view carries the identity.
+        The pose of `b` is told by landmarks that both pictures show (:mod:`~uniugg_core.registration`), where the model
+        asks for that and there are enough; else by its points in the frame of `a` (PnP); where none fits, its view
+        carries the identity.
 
         Raises:
             UniuggError: REQUEST_INVALID, CAMERA_INFO_INVALID, CANCELLED, NON_FINITE, OUT_OF_MEMORY.
@@ -224,12 +226,15 @@ class UniUGGPipeline:
             run = Run(callback, self.model.device)
             first, second = self._sight.look(a, run), self._sight.look(b, run)
             run.report("decode")
+            with run.stage("pose"):
+                pose = self._sight.between(first, second)
             with run.stage("decode"):
-                pair = self._sight.both(first, second)
+                pair = self._sight.both(first, second, pose)
                 view_a = _view(pair[0], first.crop.image, first.crop.camera, np.eye(4), OBSERVED)
                 view_b = _view(pair[1], second.crop.image, second.crop.camera, np.eye(4), OBSERVED)
-            with run.stage("pose"):
-                pose = camera_pose(view_b.points, view_b.confidence, view_b.camera)
+            if pose is None:
+                with run.stage("pose"):
+                    pose = camera_pose(view_b.points, view_b.confidence, view_b.camera)
             if pose is not None:
                 view_b = replace(view_b, scene_from_camera=pose)
             options = {"frame": a.frame, "stamp": a.stamp, "drop_quantile": drop}

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -25,6 +25,8 @@ from .models.language import Prefix
 from .models.uniugg import Seen, UniUGG
 from .observed import keep_observed
 from .outputs import ASSUMED_FOV_DEG, Observation
+from .pointmaps import transform_points
+from .registration import Sighted, register
 from .requests import ImagineRequest, sample_seed
 from .run import Run, check_finite
 
@@ -131,8 +133,22 @@ class Sight:
             return view
         return keep_observed(view, self.here(picture), picture.crop.image, target_from_reference, picture.crop.camera)
 
-    def both(self, picture: Picture, other: Picture) -> tuple[ViewOutput, ViewOutput]:
-        """Points of two real pictures in the camera frame of the first; where the other stood is theirs to say."""
+    def between(self, picture: Picture, other: Picture) -> np.ndarray | None:
+        """The pose picture_from_other (4, 4) of two real pictures' cameras, where landmarks of both tell it."""
+        if not self.model.config.decoder.registered:
+            return None
+        return register(
+            *(Sighted(one.crop.image, _points(self.here(one)), one.crop.camera.matrix) for one in (picture, other))
+        )
+
+    def both(
+        self, picture: Picture, other: Picture, picture_from_other: np.ndarray | None = None
+    ) -> tuple[ViewOutput, ViewOutput]:
+        """Points of two real pictures in the camera frame of the first; without a pose it is theirs to say."""
+        if picture_from_other is not None:
+            there = self.here(other)
+            points = transform_points(_pose(picture_from_other).to(there.points), there.points)
+            return self.here(picture), replace(there, points=points)
         return self.model.spatial(
             picture.features, other.features, picture.grid, matrix=picture.matrix, with_descriptors=False
         )
@@ -180,6 +196,10 @@ class Sight:
                 features = model.vae.decode(model.vae.unscaled(latent))
         check_finite("imagined features", features)
         return features.to(model.dtype)
+
+
+def _points(view: ViewOutput) -> np.ndarray:
+    return view.points[0].float().cpu().numpy()
 
 
 def _pose(target_from_reference: np.ndarray) -> Tensor:

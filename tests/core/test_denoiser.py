@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch import nn
 
 from uniugg_core.config import preset
 from uniugg_core.errors import ErrorCode, UniuggError
-from uniugg_core.models.denoiser import SCHEDULERS, Denoiser, Regressor, build_denoiser, make_scheduler
+from uniugg_core.models.denoiser import HINTS, SCHEDULERS, Denoiser, Regressor, build_denoiser, hint_of, make_scheduler
 
 LATENT, WIDTH = SMALL.latent_shape, SMALL.language.condition_width
 
@@ -224,6 +225,33 @@ class TestTraining:
         with pytest.raises(UniuggError) as caught:
             denoiser(latent, 5, condition)
         assert caught.value.code is ErrorCode.REQUEST_INVALID
+
+    def test_a_hint_says_nothing_before_it_is_learnt(self):
+        with_channels = dataclasses.replace(SMALL.denoiser, preview=True, condition_channels=8)
+        plain = Denoiser(with_channels, LATENT, WIDTH)
+        hinted = Denoiser(dataclasses.replace(with_channels, hint=True), LATENT, WIDTH)
+        assert hinted.load_state_dict(plain.state_dict(), strict=False).missing_keys == ["hint.weight"]
+        latent, condition, preview = draw(2, *LATENT), draw(2, 16, WIDTH), draw(2, LATENT[0] + 2, *LATENT[1:], seed=1)
+        hints = [torch.cat([preview, draw(2, HINTS, *LATENT[1:], seed=seed)], 1) for seed in (2, 3)]
+        with torch.no_grad():
+            assert torch.equal(hinted(latent, 5, condition, hints[0]), plain(latent, 5, condition, preview))
+            hinted.hint.weight.fill_(0.1)
+            assert not torch.allclose(*(hinted(latent, 5, condition, hint) for hint in hints))
+
+    def test_what_a_hint_says(self):
+        preview = torch.zeros(1, LATENT[0] + 2, 2, 2)
+        preview[:, -2] = math.log(2.0)
+        distance = torch.tensor([[[4.0, torch.inf], [1.0, 1e9]]])
+        said = hint_of(distance, torch.tensor([[[0, 3], [1, 4]]]), preview)[0]
+        assert said.shape == (HINTS, 2, 2)
+        torch.testing.assert_close(said[0].flatten().exp(), torch.tensor([4.0, 2.0, 1.0, 30.0]))
+        torch.testing.assert_close(said[1].flatten().exp(), torch.tensor([2.0, 1.0, 0.5, 15.0]))
+        assert said[2:].flatten(1).tolist() == [[1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]  # floor, ceiling, wall
+
+    @pytest.mark.parametrize("without", [{"preview": False}, {"condition_channels": 0}])
+    def test_a_hint_needs_a_place(self, without):
+        channels = {"preview": True, "condition_channels": 8, "hint": True, **without}
+        refused(ErrorCode.CHECKPOINT_INVALID, SMALL.replace, **{f"denoiser__{k}": v for k, v in channels.items()})
 
     def test_loss_is_the_generators_and_trains_the_condition(self, denoiser):
         latent, condition = draw(2, *LATENT), draw(2, 16, WIDTH).requires_grad_()

@@ -77,6 +77,7 @@ class TestImagine:
             {"encoder__kind": "croco"},
             {"decoder__own_frames": True},
             {"denoiser__preview": True},
+            {"denoiser__preview": True, "denoiser__hint": True, "denoiser__condition_channels": 4},
             {"language__points": True},
             {"denoiser__preview": True, "vae__enabled": False, "language__points": True},
         ],

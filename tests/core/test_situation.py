@@ -14,6 +14,7 @@ from scipy.spatial.transform import Rotation
 from small_model import SMALL, refused
 
 from training.data.questions.scene import bearing
+from uniugg_core.cameras import parse_motion
 from uniugg_core.errors import ErrorCode
 from uniugg_core.models import digits
 from uniugg_core.models.showing import leading_places
@@ -221,6 +222,25 @@ class TestModel:
         assert prompt.cameras == (CameraSlot(1), CameraSlot(2)) and set(prompt.cameras) <= set(parts)
         assert not parts[CameraSlot(1)].any()  # what it says is learnt
         assert not self.shown(self.model(), "What?", pictures=1)[0].cameras
+
+    def test_where_a_later_picture_was_taken_may_be_known(self):
+        """Its own points then stand there; pictures without a pose are left to the decoder."""
+        model, grid, k = self.model(), (SMALL.grid, SMALL.grid), torch.eye(3)[None] * 30
+        draw = torch.Generator().manual_seed(0)
+        first, later = (
+            model.see(torch.randn(2, SMALL.grid**2, SMALL.encoder.width, generator=draw), grid, k.expand(2, 3, 3))
+            for _ in range(2)
+        )
+        pose = parse_motion("yaw left 30, forward 2")
+        with torch.no_grad():
+            told = model.beside(first, later, k.expand(2, 3, 3), [pose, None])
+            whole = model.beside(first, later, k.expand(2, 3, 3), [pose, pose])
+            alone = model.beside(first, later, k.expand(2, 3, 3))
+        there = transform_points(torch.from_numpy(pose).float(), later.view.points[0])
+        torch.testing.assert_close(told.placed[0], there)
+        torch.testing.assert_close(whole.placed[0], there)
+        assert torch.equal(told.placed[1], alone.placed[1]) and not torch.equal(told.placed[0], alone.placed[0])
+        assert not torch.equal(there, later.view.points[0])
 
     @pytest.mark.parametrize(
         ("part", "pictures", "commanded", "told"),

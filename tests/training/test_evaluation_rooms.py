@@ -180,7 +180,7 @@ class TestLikeThePipeline:
         answerer = Answerer(pipeline.model, pipeline.tokenizer)
         with torch.inference_mode():
             without, row = answerer._rows(features, grid, batch, [Asked(1, plain), Asked(1, posed)], False)
-            seen, _ = look(pipeline.model, features, grid, batch.intrinsics, [(1, (0,))])
+            seen, _ = look(pipeline.model, features, grid, batch, [(1, (0,))])
             picture = pipeline.model.tokens(seen)[0]
             prompt = question_prompt(pipeline.tokenizer, plain.text, with_queries=True, answer="left")
             rays = pipeline.model.raymap(batch.target_from_reference[1:2], batch.intrinsics[1:2, 0], grid)

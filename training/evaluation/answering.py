@@ -95,7 +95,7 @@ class Answerer:
         if blind:
             features_B2ND = self.model.vae.feature_mean.to(features_B2ND).expand_as(features_B2ND)
         talks = list(dict.fromkeys((item.row, item.question.views) for item in asked))
-        seen, shown = look(self.model, features_B2ND, grid, batch.intrinsics, talks)
+        seen, shown = look(self.model, features_B2ND, grid, batch, talks, pictured=not blind)
         pictures = dict(zip(talks, shown))
         numbers = [pictures[item.row, item.question.views] for item in asked]
         tokens = self.model.tokens(seen)

@@ -225,7 +225,7 @@ class UnifiedStage(Stage):
         features_B2ND, grid = self._features(truth)
         # the questions of a row are all about the same views
         talks = [(row, together[0].views) for row, together in enumerate(questions)]
-        seen, numbers = look(model, features_B2ND, grid, truth.intrinsics, talks)
+        seen, numbers = look(model, features_B2ND, grid, truth, talks)
         tokens = model.tokens(seen)
         classes_PHW = None
         if truth.classes is not None:

@@ -3,8 +3,9 @@
 The network is diffusers' ``UNet2DConditionModel`` in SD-1.5's shape at any width; the samplers are diffusers' too. The
 condition acts by cross-attention. There is one query per target patch, so a small model may also get it laid out beside
 the latent (``condition_channels``), which spares it learning which query belongs where, and a ``preview`` of the
-target: the reference's latent, moved to where its points would be seen (:func:`~uniugg_core.pointmaps.splat`). The
-``regress`` kind is the paper's ablation without diffusion: an MLP from the condition straight to standardised features.
+target: the reference's latent, moved to where its points would be seen (:func:`~uniugg_core.pointmaps.splat`), and
+beside it a ``hint`` of how the room goes on where the reference saw nothing (:func:`hint_of`). The ``regress`` kind is
+the paper's ablation without diffusion: an MLP from the condition straight to standardised features.
 
 Shape letters: B batch, Q queries (one per target patch), E condition width, C latent channels, Lh Lw latent grid, D
 feature width.
@@ -24,10 +25,33 @@ from .._compat import ensure_torchvision
 from ..config import DenoiserConfig
 from ..errors import ErrorCode, UniuggError
 
-__all__ = ["SCHEDULERS", "Denoised", "Denoiser", "Regressor", "build_denoiser", "make_scheduler"]
+__all__ = ["HINTS", "SCHEDULERS", "Denoised", "Denoiser", "Regressor", "build_denoiser", "hint_of", "make_scheduler"]
+
+HINTS = 5
+"""Channels of :func:`hint_of`."""
+_FARTHEST = 3.0  # natural logarithm of how much farther than the preview's surface one of the room may be said to be
+_REACH = 30.0  # metres; what is farther is there
 
 SCHEDULERS = ("ddim", "dpm++", "ddpm")
 _ORDERS = {"ddim": 1, "dpm++": 2}
+
+
+def hint_of(distance: Tensor, number: Tensor, preview: Tensor) -> Tensor:
+    """How a room goes on, as the denoiser is told: (B, 5, h, w).
+
+    The logarithm of the distance, and of its ratio to the preview's; whether the surface is the floor, the ceiling or a
+    wall. Where there is none: the preview's distance, and none of the three.
+
+    Args:
+        distance: (B, h, w) in metres, infinite where there is none, from :func:`~uniugg_core.layout.surfaces_ahead`.
+        number: (B, h, w) of the surface.
+        preview: (B, C + 2, h, w), from :func:`~uniugg_core.pointmaps.splat`.
+    """
+    there, known = distance.isfinite(), preview[:, -2]
+    logarithm = torch.where(there, distance.clamp(max=_REACH).clamp(min=1e-2).log(), known)
+    kinds = [there & (number == 0), there & (number == 1), there & (number > 1)]
+    ratio = (logarithm - known).clamp(-_FARTHEST, _FARTHEST)
+    return torch.stack([logarithm, ratio, *(kind.to(known) for kind in kinds)], 1)
 
 
 def make_scheduler(config: DenoiserConfig, name: str) -> Any:
@@ -105,6 +129,10 @@ class Denoiser(nn.Module):
             norm_num_groups=config.groups,
         )
         self.layout = nn.Linear(condition_width, config.condition_channels) if config.condition_channels else None
+        self.hint = None
+        if config.hint:
+            self.hint = nn.Conv2d(HINTS, config.condition_channels, 1, bias=False)
+            nn.init.zeros_(self.hint.weight)  # a model that did without goes on as it was
         self._training_schedule: Any = None
 
     def forward(
@@ -116,7 +144,8 @@ class Denoiser(nn.Module):
             noised: (B, C, Lh, Lw).
             timestep: training steps (B,) or one for all, 0 to ``train_steps - 1``.
             condition: (B, Q, E).
-            preview: (B, C + 2, Lh, Lw), for denoisers that start from one.
+            preview: (B, C + 2, Lh, Lw), for denoisers that start from one; (B, C + 2 + 5, Lh, Lw) for those that are
+                told how the room goes on.
 
         Raises:
             UniuggError: REQUEST_INVALID if it starts from a preview and there is none.
@@ -125,9 +154,14 @@ class Denoiser(nn.Module):
         if self.config.preview:
             if preview is None:
                 raise UniuggError(ErrorCode.REQUEST_INVALID, "this denoiser starts from a preview of the target view")
-            noised = torch.cat([noised, preview.to(noised)], dim=1)
+            preview = preview.to(noised)
+            shown = self.latent_shape[0] + 2
+            noised = torch.cat([noised, preview[:, :shown]], dim=1)
         if self.layout is not None:
-            noised = torch.cat([noised, self._laid_out(condition, noised)], dim=1)
+            beside = self._laid_out(condition, noised)
+            if self.hint is not None:
+                beside = beside + self.hint(preview[:, shown:])
+            noised = torch.cat([noised, beside], dim=1)
         return self.unet(noised, timestep, encoder_hidden_states=condition).sample
 
     @property

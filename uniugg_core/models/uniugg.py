@@ -11,16 +11,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..cameras.rays import plucker_raymap
 from ..config import ModelConfig
+from ..layout import room_layout, surfaces_ahead
 from ..pointmaps import canonical_map, patch_points, splat, transform_points
 from ..prompts import Prompt
 from ..tokenizer import SpatialTokenizer
 from .decoder import SpatialDecoder, ViewOutput
-from .denoiser import Denoiser, build_denoiser
+from .denoiser import Denoiser, build_denoiser, hint_of
 from .encoder import EncoderOutput, build_encoder
 from .initial import fill
 from .language import Language, Prefix
@@ -202,13 +204,30 @@ class UniUGG(nn.Module):
             return seen.view
         return self.spatial.first(seen.features, seen.features, seen.grid, matrix.to(seen.features.device))
 
-    def beside(self, first: Seen, seen: Seen, matrix: Tensor) -> Seen:
-        """`seen` as a later picture of questions whose first pictures are `first`, with calibrations (B, 3, 3)."""
+    def beside(self, first: Seen, seen: Seen, matrix: Tensor, poses: Sequence[np.ndarray | None] | None = None) -> Seen:
+        """`seen` as a later picture of questions whose first pictures are `first`.
+
+        Args:
+            first: the first pictures.
+            seen: the later ones, as many.
+            matrix: (B, 3, 3) calibrations of the first ones.
+            poses: first_from_later (4, 4) of those that are known, which say where a picture's own points are; where
+                there is none, the spatial decoder says it.
+        """
         if not self.config.language.placed:
             return seen
-        matrix = matrix.to(seen.features.device)
-        _, other = self.spatial(first.features, seen.features, seen.grid, matrix=matrix, with_descriptors=False)
-        return replace(seen, placed=other.points)
+        poses = [None] * len(seen.features) if poses is None else poses
+        known = [row for row, pose in enumerate(poses) if pose is not None]
+        if len(known) < len(poses):
+            matrix = matrix.to(seen.features.device)
+            _, other = self.spatial(first.features, seen.features, seen.grid, matrix=matrix, with_descriptors=False)
+            placed = other.points
+        else:
+            placed = seen.view.points.clone()
+        if known:
+            moves = torch.tensor(np.stack([poses[row] for row in known]), dtype=placed.dtype, device=placed.device)
+            placed[known] = transform_points(moves, seen.view.points[known])
+        return replace(seen, placed=placed)
 
     def tokens(self, seen: Seen) -> Tensor:
         """Picture tokens (B, N, W) for the language model."""
@@ -243,6 +262,8 @@ class UniUGG(nn.Module):
     def preview(self, seen: Seen, target_from_reference: Tensor, matrix: Tensor) -> Tensor | None:
         """Where the target camera would see the pictures' latents: (B, C + 2, Lh, Lw), or None if nothing reads it.
 
+        With ``denoiser.hint`` five more channels say how the room goes on, see :func:`hint_of`.
+
         Args:
             seen: the reference pictures.
             target_from_reference: (B, 4, 4).
@@ -251,7 +272,12 @@ class UniUGG(nn.Module):
         if not self._previews:
             return None
         latent = self.vae.scaled(self.vae.encode(seen.features, seen.grid).mean.float())
-        return splat(transform_points(target_from_reference.float(), seen.view.points), latent, matrix.float())
+        pose, points = target_from_reference.float(), seen.view.points
+        preview = splat(transform_points(pose, points), latent, matrix.float())
+        if not self.config.denoiser.hint:
+            return preview
+        ahead = surfaces_ahead(room_layout(points), pose, matrix, points.shape[1:3], preview.shape[2:])
+        return torch.cat([preview, hint_of(*ahead, preview)], dim=1)
 
     @property
     def _previews(self) -> bool:

@@ -1,0 +1,160 @@
+"""How a room goes on outside of a picture: its walls, floor and ceiling, from the points that the picture shows.
+
+Rooms are boxes, mostly (the "Manhattan world" of Coughlan and Yuille 1999): surfaces are level, or upright and at right
+angles. Where a wall leaves the picture it goes on, until it meets the next one; so its plane says where another camera
+would see it. Furniture stands before that, and what no part was seen of stays unknown: a hint, not an answer.
+
+1. Normals of the points, at two sizes; those that are nearly vertical say which way is down, the others how the walls
+   are turned.
+2. Of the planes across each of the six directions, the one that most points lie on and hardly any behind.
+3. A ray ends at the nearest of these planes before it.
+
+Shape letters: B pictures, M places with a normal, N points, h w cells of a picture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .pointmaps import inverse_transform
+from .precision import full_precision
+
+__all__ = ["SURFACES", "Layout", "room_layout", "surfaces_ahead"]
+
+SURFACES = 6
+"""Floor, ceiling, and four walls."""
+
+_SIZES = (8, 16)  # pixels of 128 over which points are averaged before normals are taken
+_POINTS = 4  # ... before they are counted
+_UPRIGHT = (0.8, 0.9, 0.95, 0.95)  # cosines: what counts as level, ever more strictly
+_LEVEL = 0.35  # cosine below which a surface is a wall
+_TURNED = 0.5  # cosine of four times the angle that a wall may be off
+_ROUNDS = 4
+_ACROSS = 0.8  # cosine up to which a surface is one of the direction
+_ON = 0.03  # of a point's distance from the camera: so near to a plane it lies on it
+_BEHIND = 0.045  # ... so far behind it contradicts it
+_LEAST = 0.03  # share of all points that lie on a surface
+_MOST = 0.03  # share of all points that may lie behind
+_TINY = 1e-6
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Planes ``normal . x = offset`` around a camera, in its frame.
+
+    Attributes:
+        normal: (B, 6, 3) unit vectors that point out of the room: down, up, and the walls'.
+        offset: (B, 6) metres.
+        there: (B, 6) bool, whether such a surface was seen.
+    """
+
+    normal: Tensor
+    offset: Tensor
+    there: Tensor
+
+
+@torch.no_grad()
+@full_precision
+def room_layout(points: Tensor) -> Layout:
+    """The surfaces around the camera that sees `points` (B, H, W, 3), which is held about level, as robots' are."""
+    height = points.shape[1]
+    normals, places = zip(*(_normals(points, max(2, size * height // 128)) for size in _SIZES))
+    normal_BM3, place_BM3 = torch.cat(normals, 1), torch.cat(places, 1)
+    seen_BN3 = _means(points, max(1, _POINTS * height // 128)).flatten(1, 2)
+    away_BN = seen_BN3.norm(dim=-1)
+    directions_B63 = _directions(normal_BM3)
+    normals, offsets, there = [], [], []
+    for number in range(SURFACES):
+        way_B3 = directions_B63[:, number]
+        along_BN, offset_BM = (torch.einsum("bnk,bk->bn", some, way_B3) for some in (seen_BN3, place_BM3))
+        for _ in range(2):
+            on = ((along_BN[:, None] - offset_BM[..., None]).abs() < _ON * away_BN[:, None]).to(along_BN)
+            mean_BM = (on @ along_BN[..., None])[..., 0] / on.sum(-1).clamp(min=1)
+            offset_BM = torch.where(on.any(-1), mean_BM, offset_BM)
+        gap_BMN = along_BN[:, None] - offset_BM[..., None]
+        share_BM = (gap_BMN.abs() < _ON * away_BN[:, None]).float().mean(-1)
+        behind_BM = (gap_BMN > _BEHIND * away_BN[:, None]).float().mean(-1)
+        across_BM = torch.einsum("bmk,bk->bm", normal_BM3, way_B3) > _ACROSS
+        good_BM = across_BM & (share_BM > _LEAST) & (behind_BM < _MOST)
+        best_B1 = torch.where(good_BM, share_BM, -1).argmax(-1, keepdim=True)
+        normals.append(way_B3)
+        offsets.append(offset_BM.gather(1, best_B1)[:, 0])
+        there.append(good_BM.gather(1, best_B1)[:, 0])
+    return Layout(torch.stack(normals, 1), torch.stack(offsets, 1), torch.stack(there, 1))
+
+
+@torch.no_grad()
+@full_precision
+def surfaces_ahead(
+    layout: Layout, target_from_layout: Tensor, matrix: Tensor, size: tuple[int, int], grid: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """What a camera at another pose would see of the surfaces, if nothing stood before them.
+
+    Args:
+        layout: of B pictures.
+        target_from_layout: (B, 4, 4), to the other cameras' frames.
+        matrix: (B, 3, 3) their calibrations, for pictures of `size`.
+        size: (H, W).
+        grid: (h, w) cells, of which the middles are looked through.
+
+    Returns:
+        distance (B, h, w) in metres, infinite where there is none, and the number (B, h, w) of the surface.
+    """
+    (height, width), (rows, columns) = size, grid
+    like = {"dtype": torch.float32, "device": layout.normal.device}
+    v = (torch.arange(rows, **like) + 0.5) * height / rows - 0.5
+    u = (torch.arange(columns, **like) + 0.5) * width / columns - 0.5
+    pixels = torch.stack([*torch.meshgrid(v, u, indexing="ij")[::-1], torch.ones(rows, columns, **like)], -1)
+    rays = F.normalize(torch.einsum("bij,hwj->bhwi", torch.linalg.inv(matrix.to(**like)), pixels), dim=-1)
+    back = inverse_transform(target_from_layout.to(**like))
+    rays, start_B3 = torch.einsum("bij,bhwj->bhwi", back[:, :3, :3], rays), back[:, :3, 3]
+    room = layout.offset - torch.einsum("bsk,bk->bs", layout.normal, start_B3)
+    speed = torch.einsum("bsk,bhwk->bshw", layout.normal, rays)
+    ends = room[..., None, None] / speed.clamp(min=_TINY)
+    ahead = (speed > 1e-3) & (room > 0)[..., None, None] & layout.there[..., None, None]
+    distance, number = torch.where(ahead, ends, torch.inf).min(1)
+    return distance, number
+
+
+def _means(points: Tensor, side: int) -> Tensor:
+    """The mean points (B, h, w, 3) of squares of `side` pixels."""
+    return F.avg_pool2d(points.float().permute(0, 3, 1, 2), side).permute(0, 2, 3, 1)
+
+
+def _normals(points: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """Unit normals (B, M, 3), away from the camera, between squares of `side` pixels, and where they are."""
+    means = _means(points, side)
+    right, down = means[:, :-1, 1:] - means[:, :-1, :-1], means[:, 1:, :-1] - means[:, :-1, :-1]
+    normal = F.normalize(torch.linalg.cross(right, down), dim=-1).flatten(1, 2)
+    place = (0.5 * (means[:, :-1, :-1] + means[:, 1:, 1:])).flatten(1, 2)
+    return normal * (normal * place).sum(-1, keepdim=True).sign(), place
+
+
+def _directions(normal_BM3: Tensor) -> Tensor:
+    """The six directions (B, 6, 3) that most normals agree on; the camera's own axes where few do."""
+    batch = len(normal_BM3)
+    down_B3 = normal_BM3.new_tensor([0.0, 1.0, 0.0]).expand(batch, 3)
+    for cosine in _UPRIGHT:
+        along_BM = torch.einsum("bmk,bk->bm", normal_BM3, down_B3)
+        level_BM = (along_BM.abs() > cosine).float()
+        mean_B3 = (normal_BM3 * (level_BM * along_BM.sign())[..., None]).sum(1)
+        down_B3 = torch.where(level_BM.sum(1, keepdim=True) > 2, F.normalize(mean_B3, dim=-1), down_B3)
+    right_B3 = F.normalize(torch.linalg.cross(down_B3, normal_BM3.new_tensor([0.0, 0.0, 1.0]).expand(batch, 3)), dim=-1)
+    ahead_B3 = torch.linalg.cross(right_B3, down_B3)
+    along_BM, x_BM, z_BM = (torch.einsum("bmk,bk->bm", normal_BM3, way) for way in (down_B3, right_B3, ahead_B3))
+    angle_BM = 4 * torch.atan2(z_BM, x_BM)  # the same for all walls of a room
+    around_BM2 = torch.stack([angle_BM.cos(), angle_BM.sin()], -1)
+    wall_BM1 = (along_BM.abs() < _LEVEL).float()[..., None]
+    turn_B2 = F.normalize((wall_BM1 * around_BM2).sum(1), dim=-1)
+    for _ in range(_ROUNDS):
+        alike_BM1 = wall_BM1 * ((around_BM2 * turn_B2[:, None]).sum(-1, keepdim=True) > _TURNED)
+        better_B2 = F.normalize((alike_BM1 * around_BM2).sum(1), dim=-1)
+        turn_B2 = torch.where(alike_BM1.sum(1) > 2, better_B2, turn_B2)
+    angle_B1 = torch.atan2(turn_B2[:, 1:], turn_B2[:, :1]) / 4
+    one_B3 = angle_B1.cos() * right_B3 + angle_B1.sin() * ahead_B3
+    other_B3 = angle_B1.cos() * ahead_B3 - angle_B1.sin() * right_B3
+    return torch.stack([down_B3, -down_B3, one_B3, -one_B3, other_B3, -other_B3], 1)
