@@ -139,6 +139,7 @@ class EncoderStageConfig:
     # frame; for models with decoder.own_frames, which look at a picture that way
     alpha: float = 0.2  # reward of confidence in the pointmap loss
     log_points: bool = False  # errors between logarithmic points, not in units of the scene's scale
+    normal_weight: float = 0.0  # how far surfaces are turned: the mean distance of unit normals
     matching_weight: float = 0.075  # 0 skips the descriptors
     correspondences: int = 8192  # rows of InfoNCE per pair, true and false together
     negative_share: float = 0.5  # share of them that are random negatives
@@ -169,6 +170,7 @@ class VAEStageConfig:
     kl_weight: float = 1e-4  # gamma; mean over latent numbers, summed over both views
     alpha: float = 0.2
     log_points: bool = False  # as in stage 1
+    normal_weight: float = 0.0  # as in stage 1
     rgb_weight: float = 1.0
     rgb_l1: float = 1.0
     rgb_ssim: float = 0.5

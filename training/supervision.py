@@ -15,7 +15,7 @@ from uniugg_core.pointmaps import transform_points
 
 from .data.views import PairBatch
 from .losses.appearance import appearance_loss
-from .losses.geometry import pointmap_loss
+from .losses.geometry import normal_loss, pointmap_loss
 
 __all__ = [
     "SpatialWeights",
@@ -50,6 +50,7 @@ class SpatialWeights:
     rgb_ssim: float
     rgb_lpips: float
     log_points: bool
+    normals: float = 0.0
 
 
 def spatial_loss(
@@ -59,7 +60,7 @@ def spatial_loss(
     weights: SpatialWeights,
     lpips: nn.Module | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """L_conf + L_rgb of the spatial decoder's outputs.
+    """L_conf + L_rgb of the spatial decoder's outputs, and how far their surfaces are turned.
 
     Args:
         outputs: of the reference and of the second view.
@@ -69,17 +70,16 @@ def spatial_loss(
         lpips: for the perceptual term; None leaves it out.
 
     Returns:
-        the sum, and its parts for the curve: ``points`` (L_conf), ``regression`` (without confidence), ``rgb``.
+        the sum, and its parts for the curve: ``points`` (L_conf), ``regression`` (without confidence), ``normals``,
+        ``rgb``.
     """
-    both = pointmap_loss(
-        torch.stack([view.points for view in outputs], dim=1),
-        torch.stack([view.confidence for view in outputs], dim=1),
-        truth.points_in_reference(),
-        truth.valid,
-        alpha=weights.alpha,
-        logarithmic=weights.log_points,
-    )
+    points, true = torch.stack([view.points for view in outputs], dim=1), truth.points_in_reference()
+    confidence = torch.stack([view.confidence for view in outputs], dim=1)
+    both = pointmap_loss(points, confidence, true, truth.valid, alpha=weights.alpha, logarithmic=weights.log_points)
     loss, parts = both.loss, {"points": both.loss, "regression": both.regression}
+    if weights.normals:
+        parts["normals"] = normal_loss(points, true, truth.valid)
+        loss = loss + weights.normals * parts["normals"]
     if weights.rgb and all(view.colors is not None for view in outputs):
         rgb = sum(
             appearance_loss(

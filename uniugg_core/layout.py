@@ -23,7 +23,7 @@ from torch import Tensor
 from .pointmaps import inverse_transform
 from .precision import full_precision
 
-__all__ = ["SURFACES", "Layout", "room_layout", "surfaces_ahead"]
+__all__ = ["SURFACES", "Layout", "room_layout", "square_normals", "surfaces_ahead"]
 
 SURFACES = 6
 """Floor, ceiling, and four walls."""
@@ -35,10 +35,10 @@ _LEVEL = 0.35  # cosine below which a surface is a wall
 _TURNED = 0.5  # cosine of four times the angle that a wall may be off
 _ROUNDS = 4
 _ACROSS = 0.8  # cosine up to which a surface is one of the direction
-_ON = 0.03  # of a point's distance from the camera: so near to a plane it lies on it
-_BEHIND = 0.045  # ... so far behind it contradicts it
+_ON = 0.04  # of a point's distance from the camera: so near to a plane it lies on it
+_BEHIND = 0.06  # ... so far behind it contradicts it
 _LEAST = 0.03  # share of all points that lie on a surface
-_MOST = 0.03  # share of all points that may lie behind
+_MOST = 0.05  # share of all points that may lie behind
 _TINY = 1e-6
 
 
@@ -62,8 +62,8 @@ class Layout:
 def room_layout(points: Tensor) -> Layout:
     """The surfaces around the camera that sees `points` (B, H, W, 3), which is held about level, as robots' are."""
     height = points.shape[1]
-    normals, places = zip(*(_normals(points, max(2, size * height // 128)) for size in _SIZES))
-    normal_BM3, place_BM3 = torch.cat(normals, 1), torch.cat(places, 1)
+    squares = [square_normals(points, max(2, size * height // 128)) for size in _SIZES]
+    normal_BM3, place_BM3 = (torch.cat([part.flatten(1, 2) for part in parts], 1) for parts in zip(*squares))
     seen_BN3 = _means(points, max(1, _POINTS * height // 128)).flatten(1, 2)
     away_BN = seen_BN3.norm(dim=-1)
     directions_B63 = _directions(normal_BM3)
@@ -120,18 +120,22 @@ def surfaces_ahead(
     return distance, number
 
 
+def square_normals(points: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """Unit normals (B, h, w, 3) of the surface between squares of `side` pixels, and the mean points there.
+
+    Args:
+        points: (B, H, W, 3); h is H / side - 1. Normals point away from the camera that took the picture.
+        side: in pixels.
+    """
+    means = _means(points, side)
+    right, down = means[:, :-1, 1:] - means[:, :-1, :-1], means[:, 1:, :-1] - means[:, :-1, :-1]
+    normal = F.normalize(torch.linalg.cross(right, down), dim=-1)
+    return normal, 0.5 * (means[:, :-1, :-1] + means[:, 1:, 1:])
+
+
 def _means(points: Tensor, side: int) -> Tensor:
     """The mean points (B, h, w, 3) of squares of `side` pixels."""
     return F.avg_pool2d(points.float().permute(0, 3, 1, 2), side).permute(0, 2, 3, 1)
-
-
-def _normals(points: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """Unit normals (B, M, 3), away from the camera, between squares of `side` pixels, and where they are."""
-    means = _means(points, side)
-    right, down = means[:, :-1, 1:] - means[:, :-1, :-1], means[:, 1:, :-1] - means[:, :-1, :-1]
-    normal = F.normalize(torch.linalg.cross(right, down), dim=-1).flatten(1, 2)
-    place = (0.5 * (means[:, :-1, :-1] + means[:, 1:, 1:])).flatten(1, 2)
-    return normal * (normal * place).sum(-1, keepdim=True).sign(), place
 
 
 def _directions(normal_BM3: Tensor) -> Tensor:
