@@ -78,7 +78,7 @@ def spatial_loss(
     both = pointmap_loss(points, confidence, true, truth.valid, alpha=weights.alpha, logarithmic=weights.log_points)
     loss, parts = both.loss, {"points": both.loss, "regression": both.regression}
     if weights.normals:
-        parts["normals"] = normal_loss(points, true, truth.valid)
+        parts["normals"] = normal_loss(points, true, truth.depth)
         loss = loss + weights.normals * parts["normals"]
     if weights.rgb and all(view.colors is not None for view in outputs):
         rgb = sum(

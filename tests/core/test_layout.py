@@ -27,7 +27,7 @@ def test_surfaces_of_a_box(motion):
         assert abs(normals[number][axis]) > np.cos(np.radians(2))
         if layout.there[0, number]:
             wall = (HIGH if sign > 0 else LOW)[axis] - pose[axis, 3]
-            assert float(layout.offset[0, number]) == pytest.approx(abs(wall), abs=0.08)
+            assert float(layout.offset[0, number]) == pytest.approx(abs(wall), abs=0.12)
     assert (normals[0] @ [0, 1, 0]) > 0.99 and (normals[1] @ [0, 1, 0]) < -0.99
     assert layout.there.sum() >= 3
 

@@ -17,7 +17,7 @@ from uniugg_core.pointmaps import encode_points
 __all__ = ["PointmapLoss", "confidence_weighted", "normal_loss", "pointmap_loss", "scene_scale"]
 
 _SQUARES = (8, 16)  # pixels of 128
-_BENT = 0.15  # share of the squares' distances by which four of them may miss a parallelogram, to be of one surface
+_STEP = 0.05  # share of the inverse depth by which it may bend from pixel to pixel on one surface
 
 
 @dataclass
@@ -104,31 +104,40 @@ def pointmap_loss(
     )
 
 
-def normal_loss(predicted_BVHW3: Tensor, target_BVHW3: Tensor, valid_BVHW: Tensor) -> Tensor:
+def normal_loss(predicted_BVHW3: Tensor, target_BVHW3: Tensor, depth_BVHW: Tensor) -> Tensor:
     """How far surfaces are turned: the mean distance of unit normals, about the angle between them in radians.
 
-    Of squares of 8 and of 16 pixels (of 128), where the true surface is whole and about flat. Points that are a little
-    off each may lie on a wall that is turned by ten degrees, and a metre beside the picture it is then far off.
+    Of squares of 8 and of 16 pixels (of 128) that show one surface. Points that are a little off each may lie on a wall
+    that is turned by ten degrees, and a metre beside the picture it is then far off.
 
     Args:
         predicted_BVHW3: predicted points of all views, in any frame.
         target_BVHW3: true points in the same frame.
-        valid_BVHW: where the truth is known.
+        depth_BVHW: true depths along each view's own axis, 0 where they are not known.
 
     Returns:
         () the mean over the squares of all views, 0 where there are none.
     """
-    predicted, target, valid = (part.flatten(0, 1) for part in (predicted_BVHW3, target_BVHW3, valid_BVHW))
-    target = torch.where(valid[..., None], target, torch.zeros_like(target))
+    predicted, target, depth = (part.flatten(0, 1) for part in (predicted_BVHW3, target_BVHW3, depth_BVHW))
+    known = depth > 0
+    target = torch.where(known[..., None], target, torch.zeros_like(target))
+    torn = (~known | _steps(depth))[:, None].to(predicted)
     total, count = predicted.new_zeros(()), predicted.new_zeros(())
     for square in _SQUARES:
         side = max(2, square * predicted.shape[1] // 128)
         (mine, _), (true, _) = (square_normals(points, side) for points in (predicted, target))
-        whole = F.avg_pool2d(valid[:, None].to(predicted), side)[:, 0] == 1
-        means = F.avg_pool2d(target.permute(0, 3, 1, 2), side).permute(0, 2, 3, 1)
-        a, b, c, d = means[:, :-1, :-1], means[:, :-1, 1:], means[:, 1:, :-1], means[:, 1:, 1:]
-        bent = (a + d - b - c).norm(dim=-1) > _BENT * ((b - a).norm(dim=-1) + (c - a).norm(dim=-1))
-        flat = whole[:, :-1, :-1] & whole[:, :-1, 1:] & whole[:, 1:, :-1] & whole[:, 1:, 1:] & ~bent
-        total = total + ((mine - true).square().sum(-1) + 1e-6).sqrt()[flat].sum()
-        count = count + flat.sum()
+        whole = F.max_pool2d(F.max_pool2d(torn, side), 2, 1)[:, 0] == 0
+        total = total + ((mine - true).square().sum(-1) + 1e-6).sqrt()[whole].sum()
+        count = count + whole.sum()
     return total / count.clamp(min=1)
+
+
+def _steps(depth: Tensor) -> Tensor:
+    """Where depths (B, H, W) step: along a plane their inverses change evenly from pixel to pixel."""
+    inverse = 1 / depth.clamp(min=1e-3)
+    padded = F.pad(inverse[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
+    across = padded[:, 1:-1, 2:] + padded[:, 1:-1, :-2] - 2 * inverse
+    along = padded[:, 2:, 1:-1] + padded[:, :-2, 1:-1] - 2 * inverse
+    step = torch.maximum(across.abs(), along.abs())
+    step[:, [0, -1]] = step[:, :, [0, -1]] = 0  # nothing is known beyond the border
+    return step > _STEP * inverse
