@@ -191,6 +191,55 @@ class TestLikeThePipeline:
         assert len(row) > len(without) + grid[0] * grid[1]
 
 
+class TestTwoPictures:
+    """Where the second one was taken, told by landmarks."""
+
+    CHANGES = {"language__points": True, "language__placed": True, "decoder__registered": True}
+
+    @pytest.fixture(scope="class")
+    def telling(self) -> UniUGGPipeline:
+        tokenizer = SpatialTokenizer.shipped()
+        config = micro("encoder").model.resolve().replace(**self.CHANGES)
+        return UniUGGPipeline(UniUGG.initialised(config, 0, tokenizer), tokenizer)
+
+    def test_known_poses_are_told(
+        self, telling: UniUGGPipeline, batch: PairBatch, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        poses = np.linalg.inv(batch.target_from_reference.double().numpy())
+        given = iter(poses)
+        monkeypatch.setattr("training.showing.register", lambda first, second: next(given))
+        imaginer = Imaginer(telling.model)
+        told = imaginer.cameras(*imaginer.encode(batch), batch)
+        np.testing.assert_allclose(told.numpy(), poses, atol=1e-3)
+
+    def test_both_pictures_are_looked_at_in_their_order(
+        self, telling: UniUGGPipeline, batch: PairBatch, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked = []
+        monkeypatch.setattr("training.showing.register", lambda *two: asked.append(two))
+        imaginer = Imaginer(telling.model)
+        features, grid = imaginer.encode(batch)
+        look(telling.model, features, grid, batch, [(1, (1, 0)), (0, (0,))])
+        ((first, second),) = asked
+        assert np.array_equal(first.image, batch.image[1, 1].permute(1, 2, 0).numpy())
+        assert np.array_equal(second.image, batch.image[1, 0].permute(1, 2, 0).numpy())
+        np.testing.assert_allclose(second.matrix, batch.intrinsics[1, 0].numpy())
+
+    def test_blind_answers_are_told_nothing(
+        self, telling: UniUGGPipeline, batch: PairBatch, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("training.showing.register", None)  # to call it fails
+        features, grid = Imaginer(telling.model).encode(batch)
+        asked = [Asked(0, choice("side", "Where is it?", ("left", "right"), 0, (0, 1)))]
+        Answerer(telling.model, telling.tokenizer, 2)(features, grid, batch, asked, blind=True)
+
+    def test_how_far_off_it_is_told_is_reported(self, telling: UniUGGPipeline) -> None:
+        report = evaluate_rooms(telling, replace(SETTINGS, questions=0, samples=1)).report
+        told = report["pose"]["pictures"]
+        assert told["found"] == 1 and 0 <= told["rotation_deg"] <= 180 and told["translation_m"] >= 0
+        assert "two real pictures, as told" in rooms_table(report)
+
+
 class TestBlind:
     def test_blind_answers_do_not_depend_on_the_picture(self, pipeline: UniUGGPipeline, batch: PairBatch) -> None:
         other = replace(batch, image=255 - batch.image)

@@ -14,11 +14,13 @@ from torch import Tensor
 from uniugg_core.cameras import Camera
 from uniugg_core.models.decoder import ViewOutput
 from uniugg_core.models.denoiser import Denoiser
+from uniugg_core.models.showing import cameras_of
 from uniugg_core.models.uniugg import Seen, UniUGG
 from uniugg_core.observed import keep_observed
 from uniugg_core.requests import sample_seed
 
 from ..data.views import PairBatch
+from ..showing import look
 from ..supervision import second_view
 
 __all__ = ["Imaginer", "Sampling", "Told"]
@@ -113,6 +115,17 @@ class Imaginer:
         """The true target features through the Spatial-VAE (posterior mean), what the denoiser could reach at best."""
         vae = self.model.vae
         return vae.decode(vae.encode(target_BND, grid).mean).to(self.model.dtype)
+
+    @torch.inference_mode()
+    def cameras(self, features_B2ND: Tensor, grid: tuple[int, int], batch: PairBatch) -> Tensor | None:
+        """Where the second pictures were taken, first_from_second (B, 4, 4), as questions about both are told it.
+
+        None for models that do not tell it.
+        """
+        if not self.model.config.language.placed:
+            return None
+        seen, pictures = look(self.model, features_B2ND, grid, batch, [(row, (0, 1)) for row in range(len(batch))])
+        return cameras_of(self.model, seen, pictures)[[later for _, later in pictures]]
 
     @torch.inference_mode()
     def here(self, told: Told, batch: PairBatch) -> ViewOutput:

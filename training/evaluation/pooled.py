@@ -21,6 +21,7 @@ __all__ = [
     "FREE",
     "NETWORK",
     "OURS",
+    "TOLD",
     "SceneRecord",
     "by_motion",
     "part_figures",
@@ -30,6 +31,7 @@ __all__ = [
 
 OURS = "imagined"  # as the pipeline shows it
 NETWORK = "network"  # the same without what was observed
+TOLD = "pictures"  # where the second of two real pictures was taken, as questions about both are told it
 FREE = ("moved", "filled")  # baselines from the model's own cloud, those that the ratio refers to
 ANGLES = (0.0, 15.0, 30.0, 45.0, 60.0, 90.0, 180.0)  # degrees
 BASELINES = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, math.inf)  # metres
@@ -49,7 +51,8 @@ class SceneRecord:
     reference: np.ndarray  # relative errors of the predicted reference cloud, at an even grid of its pixels
     spread: np.ndarray | None = None  # (n,) relative spread of the samples
     sharp: np.ndarray | None = None  # (n,) what the confidence head says of the first sample, 1 / confidence
-    poses: dict[str, tuple[float, float] | None] = field(default_factory=dict)  # method -> degrees, metres, by PnP
+    poses: dict[str, tuple[float, float] | None] = field(default_factory=dict)  # method -> degrees, metres, by PnP;
+    # and of TOLD
 
     @classmethod
     def of(cls, truth: SceneTruth, methods: dict[str, MethodRecord], reference: np.ndarray, **more: Any) -> SceneRecord:
@@ -108,7 +111,10 @@ def by_motion(
 
 
 def pose_figures(records: Sequence[SceneRecord]) -> dict[str, Any]:
-    """By method the medians of the pose found by PnP against the commanded one, and how often one was found."""
+    """By method the medians of the pose found by PnP against the commanded one, and how often one was found.
+
+    ``pictures`` is none: it is how far off questions are told that the second real picture was taken.
+    """
     figures = {}
     for name in records[0].poses if records else ():
         found = [pose for record in records if (pose := record.poses.get(name)) is not None]

@@ -28,13 +28,14 @@ from ..data.rooms import RoomsConfig, RoomsDataset
 from ..data.views import PairBatch, ViewPair
 from .answering import Answerer, Asked
 from .baselines import filled_depth, lifted, moved_depth
-from .geometry import MethodRecord, SceneTruth, measure, recovered_pose, relative_errors, scene_truths
+from .geometry import MethodRecord, SceneTruth, measure, motion_size, recovered_pose, relative_errors, scene_truths
 from .imagining import Imaginer, Sampling
 from .pooled import (
     ANGLES,
     BASELINES,
     NETWORK,
     OURS,
+    TOLD,
     SceneRecord,
     by_motion,
     part_figures,
@@ -190,6 +191,7 @@ class _Runner:
             for name, outs in views.items()
         }
         drawn = moved.pop(DRAWN, [])
+        told = self.imaginer.cameras(*self._features(batch), batch)
         here = observed.points.cpu().float().numpy()
         true_here = batch.points()[:, 0].cpu().numpy()
         for row, (pair, truth) in enumerate(zip(pairs, truths)):
@@ -214,6 +216,8 @@ class _Runner:
                 for name in (OURS, "oracle", "regression")
                 if name in clouds
             }
+            if told is not None:  # what is left of the motion after the one that was told
+                poses[TOLD] = motion_size(motions[row].double() @ told[row].cpu().double())
             colors = ours.colors[row] if ours.colors is not None else torch.full_like(ours.points[row], 0.5)
             yield Case(
                 pair,

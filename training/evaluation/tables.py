@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .pooled import NETWORK, OURS
+from .pooled import NETWORK, OURS, TOLD
 
 __all__ = ["aligned", "rooms_table", "write_json"]
 
@@ -96,6 +96,10 @@ def _clouds(report: dict[str, Any]) -> str:
         if pose is not None:
             cells = [_number(pose["rotation_deg"]), _number(pose["translation_m"]), _percent(pose["found"])]
         rows.append([f"  {_TITLES.get(name, name)}", _number(figures["chamfer_m"]), *cells])
+    told = report["pose"].get(TOLD)
+    if told is not None:
+        cells = _number(told["rotation_deg"]), _number(told["translation_m"])
+        rows.append(["  two real pictures, as told", "", *cells, ""])
     return aligned(rows)
 
 

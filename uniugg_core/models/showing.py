@@ -22,7 +22,18 @@ if TYPE_CHECKING:
     from .language import Language
     from .uniugg import Seen, UniUGG
 
-__all__ = ["Parts", "Shown", "Spots", "Whereabouts", "Whose", "leading_places", "show", "situate", "tell_cameras"]
+__all__ = [
+    "Parts",
+    "Shown",
+    "Spots",
+    "Whereabouts",
+    "Whose",
+    "cameras_of",
+    "leading_places",
+    "show",
+    "situate",
+    "tell_cameras",
+]
 
 _COARSE = 16  # cells along a side of the commanded view in which it is looked what hides what
 _COVERED = 0.3  # share of a cell from which on it is
@@ -88,7 +99,7 @@ def show(
                         spots[talk][place][slot] = Whereabouts(*(part[number, k] for part in told))
     _show_marks(model, seen, pictures, prompts, poses, parts, spots)
     if model.config.language.situated:
-        cameras_B44 = _cameras(model, seen, pictures)
+        cameras_B44 = cameras_of(model, seen, pictures)
 
         def pose_of(talk: int, place: int, slot: CameraSlot) -> Tensor:
             return cameras_B44[pictures[talk][slot.index]]
@@ -163,7 +174,7 @@ def _show_marks(
 
 
 @torch.no_grad()
-def _cameras(model: UniUGG, seen: Seen, pictures: Sequence[Sequence[int]]) -> Tensor:
+def cameras_of(model: UniUGG, seen: Seen, pictures: Sequence[Sequence[int]]) -> Tensor:
     """Where the cameras of all pictures were, as their talks' first ones have them: first_from_camera (B, 4, 4)."""
     cameras = torch.eye(4, device=seen.features.device).repeat(len(seen.features), 1, 1)
     later = [number for own in pictures for number in own[1:]]
