@@ -105,9 +105,10 @@ class Sight:
         device = self.model.device
         pixels = torch.from_numpy(crop.image).to(device).permute(2, 0, 1)[None]
         matrix = torch.from_numpy(np.array(crop.camera.matrix))[None].float().to(device)
-        output = self.model.encode(pixels.float() / 255.0, matrix if calibrated else torch.zeros_like(matrix))
+        image01 = pixels.float() / 255.0
+        output = self.model.encode(image01, matrix if calibrated else torch.zeros_like(matrix))
         check_finite("features", output.features)
-        return Encoded(self.model.see(output.features, output.grid, matrix))
+        return Encoded(self.model.see(output.features, output.grid, matrix, image01))
 
     def here(self, picture: Picture) -> ViewOutput:
         """Points of a picture alone, in its camera's frame: the same whatever is imagined from it."""

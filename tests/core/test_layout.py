@@ -5,12 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from box_room import CAMERA, HIGH, LOW, camera_at, exits, view
+from box_room import CAMERA, HIGH, LOW, camera_at, exits, tiled_view, view
 
-from uniugg_core.cameras import inverse_rigid, parse_motion
+from uniugg_core.cameras import axis_rotation, inverse_rigid, parse_motion
 from uniugg_core.layout import SURFACES, room_layout, surfaces_ahead
 
 MOTIONS = ["yaw right 10", "yaw right 35, pitch down 10", "yaw left 40, left 0.3", "pitch down 15, roll left 3"]
+
+
+MATRIX = torch.from_numpy(np.array(CAMERA.matrix)).float()[None]
+
+
+def pictures(image: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(image).permute(2, 0, 1)[None] / 255
 
 
 def points_of(*motions: str) -> torch.Tensor:
@@ -37,8 +44,7 @@ def test_another_camera_sees_them_go_on():
     first, motion = "yaw right 35, pitch down 10", "yaw right 40, forward 0.4"
     layout = room_layout(points_of(first))
     move = torch.from_numpy(parse_motion(motion)).float()[None]
-    matrix = torch.from_numpy(np.array(CAMERA.matrix)).float()[None]
-    distance, number = surfaces_ahead(layout, move, matrix, (128, 128), (16, 16))
+    distance, number = surfaces_ahead(layout, move, MATRIX, (128, 128), (16, 16))
     assert distance.shape == number.shape == (1, 16, 16)
     room = camera_at(parse_motion(first)) @ inverse_rigid(parse_motion(motion))
     own = CAMERA.rays().reshape(128, 128, 3)
@@ -52,8 +58,31 @@ def test_another_camera_sees_them_go_on():
     assert (distance[0].numpy()[~seen] > 0.97 * true[~seen]).all()
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("motion", MOTIONS)
+def test_edges_say_how_the_room_is_turned(motion, axis):
+    """Points that are turned by six degrees mislead by as much; the picture's edges set that right."""
+    pose = camera_at(parse_motion(motion))
+    turned = view(pose)[1] @ axis_rotation(axis, np.radians(6)).T
+
+    def off(*more: torch.Tensor) -> float:
+        normals = room_layout(torch.from_numpy(turned)[None].float(), *more).normal[0].numpy() @ pose[:3, :3].T
+        return float(np.degrees(np.arccos(np.abs(normals).max(1).clip(0, 1))).max())
+
+    assert 4 < off() < 8
+    assert off(pictures(tiled_view(pose)), MATRIX) < 2
+
+
+def test_pictures_without_edges_leave_it_to_the_points():
+    points = points_of(MOTIONS[0])
+    plain, blank = room_layout(points), room_layout(points, torch.full((1, 3, 128, 128), 0.5), MATRIX)
+    torch.testing.assert_close(blank.normal, plain.normal, atol=1e-3, rtol=0)
+
+
 def test_pictures_do_not_mix():
-    both, alone = room_layout(points_of(*MOTIONS[:2])), room_layout(points_of(MOTIONS[1]))
+    images = torch.cat([pictures(tiled_view(camera_at(parse_motion(motion)))) for motion in MOTIONS[:2]])
+    both = room_layout(points_of(*MOTIONS[:2]), images, MATRIX.expand(2, 3, 3))
+    alone = room_layout(points_of(MOTIONS[1]), images[1:], MATRIX)
     torch.testing.assert_close(both.offset[1:], alone.offset)
     assert torch.equal(both.there[1:], alone.there)
 

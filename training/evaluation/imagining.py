@@ -85,7 +85,8 @@ class Imaginer:
     def told(self, features_B2ND: Tensor, batch: PairBatch, grid: tuple[int, int]) -> Told:
         """What the denoiser is told about the target views; from the features of both pictures it takes the first."""
         model = self.model
-        seen = model.see(features_B2ND[:, 0], grid, batch.intrinsics[:, 0].to(model.device))
+        image01 = batch.image01()[:, 0].to(model.device)
+        seen = model.see(features_B2ND[:, 0], grid, batch.intrinsics[:, 0].to(model.device), image01)
         pose, matrix = batch.target_from_reference.to(model.device), batch.intrinsics[:, 1].to(model.device)
         return Told(seen, model.condition(seen, self.rays(batch, grid)), model.preview(seen, pose, matrix))
 

@@ -205,7 +205,7 @@ class UnifiedStage(Stage):
     @torch.no_grad()
     def _told(self, truth: PairBatch, features_B2ND: Tensor, grid: tuple[int, int]) -> tuple[Seen, Tensor | None]:
         """The reference pictures, and what the target views would show of them."""
-        seen = self.model.see(features_B2ND[:, 0], grid, truth.intrinsics[:, 0])
+        seen = self.model.see(features_B2ND[:, 0], grid, truth.intrinsics[:, 0], to_unit(truth.image[:, 0]))
         return seen, self.model.preview(seen, truth.target_from_reference, truth.intrinsics[:, 1])
 
     def _rays(self, truth: PairBatch, grid: tuple[int, int]) -> Tensor:

@@ -48,6 +48,7 @@ class Seen:
             model reads it.
         placed: (B, H, W, 3) its points in the frame of the first picture of a question; None: it is the first.
         matrix: (B, 3, 3) calibrations; there where `view` is.
+        image: (B, 3, H, W) in [0, 1], for denoisers that are told how the room goes on; None of imagined pictures.
     """
 
     features: Tensor
@@ -55,6 +56,7 @@ class Seen:
     view: ViewOutput | None = None
     placed: Tensor | None = None
     matrix: Tensor | None = None
+    image: Tensor | None = None
 
     @classmethod
     def joined(cls, several: Sequence[Seen]) -> Seen:
@@ -191,12 +193,20 @@ class UniUGG(nn.Module):
         """
         return self.encoder(self.encoder.normalise(image01).to(self.dtype), matrix=matrix)
 
-    def see(self, features: Tensor, grid: tuple[int, int], matrix: Tensor) -> Seen:
-        """Pictures by their features (B, N, D), real or imagined, and calibrations (B, 3, 3)."""
+    def see(self, features: Tensor, grid: tuple[int, int], matrix: Tensor, image01: Tensor | None = None) -> Seen:
+        """Pictures by their features (B, N, D), real or imagined, and calibrations (B, 3, 3).
+
+        Args:
+            features: from :meth:`encode`, or imagined.
+            grid: (h, w) of the N tokens.
+            matrix: the calibrations.
+            image01: (B, 3, H, W) in [0, 1], of real ones: its edges say how a room is turned.
+        """
         if not (self.config.language.points or self._previews):
             return Seen(features, grid)
         seen = Seen(features.to(self.dtype), grid)
-        return replace(seen, view=self.alone(seen, matrix), matrix=matrix.float().to(seen.features.device))
+        matrix, view = matrix.float().to(seen.features.device), self.alone(seen, matrix)
+        return replace(seen, view=view, matrix=matrix, image=image01 if self.config.denoiser.hint else None)
 
     def alone(self, seen: Seen, matrix: Tensor) -> ViewOutput:
         """What each picture shows by itself, in its own camera's frame; `matrix` (B, 3, 3) are the calibrations."""
@@ -276,7 +286,8 @@ class UniUGG(nn.Module):
         preview = splat(transform_points(pose, points), latent, matrix.float())
         if not self.config.denoiser.hint:
             return preview
-        ahead = surfaces_ahead(room_layout(points), pose, matrix, points.shape[1:3], preview.shape[2:])
+        layout = room_layout(points, seen.image, seen.matrix)
+        ahead = surfaces_ahead(layout, pose, matrix, points.shape[1:3], preview.shape[2:])
         return torch.cat([preview, hint_of(*ahead, preview)], dim=1)
 
     @property
