@@ -32,6 +32,7 @@ PARTS = ("unseen", "seen")
 METHODS = {
     "imagined": "imagined",
     "network": "imagined, by the network alone",
+    "surfaces": "own predicted surfaces of the room, gone on",
     "moved": "own predicted cloud, moved",
     "filled": "own predicted cloud, moved and filled",
     "moved_true": "true depth, moved",

@@ -174,6 +174,8 @@ class GenerationConfig:
     max_images: int = 32  # pictures of one question
     keep_observed: bool = False  # an imagined view shows the reference's own points where it sees them, and what it
     # imagines beside them is fitted to them
+    keep_surfaces: bool = False  # ... and where that is at about the distance of the room's surfaces, put onto them;
+    # needs `keep_observed`
     drop_confidence_quantile: float = 0.05  # points below this quantile of a view's confidence are left out
 
     def steps_for(self, samples: int) -> int:
@@ -250,6 +252,12 @@ class ModelConfig:
             "denoiser.hint",
             True,
             "False without preview or condition_channels",
+        )
+        _require(
+            self.generation.keep_observed or not self.generation.keep_surfaces,
+            "generation.keep_surfaces",
+            True,
+            "False without keep_observed",
         )
         _require(encoder.patch % 8 == 0, "encoder.patch", encoder.patch, "a multiple of 8")
 
@@ -369,8 +377,8 @@ def _tiny() -> ModelConfig:
       Beside it stands how far walls, floor and ceiling would be, were they to go on as they are seen to.
       It predicts the clean latent, and gets the condition laid out beside it as well as by cross-attention. A single
       view is one step from noise, the mean of what may be there; several are drawn in four.
-    * What the reference sees stays where it was seen, in the imagined view too, and the rest is fitted to it; where the
-      network agrees, it has a say.
+    * What the reference sees stays where it was seen, in the imagined view too, and the rest is fitted to it and to the
+      room's surfaces; where the network agrees, it has a say.
     * The language model reads the decoder's points beside the encoder's features, of all pictures in the first one's
       frame too, and is shown the places that a question names by their coordinates, and things by their names. What
       geometry says of these it is told as well, in numbers and as these are written: lengths, how they lie to each
@@ -434,6 +442,7 @@ def _tiny() -> ModelConfig:
             number_draws=32,
             max_question_tokens=256,
             keep_observed=True,
+            keep_surfaces=True,
         ),
     )
 

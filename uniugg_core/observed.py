@@ -5,7 +5,8 @@ are kept, so that the two views of one surface coincide in the cloud; only stray
 the network has the surface at about the same distance, it has a say in it: of two guesses the mean is the better one.
 What is imagined beside it is fitted to it: its distances are scaled, and its colours shifted, by what they were off by
 where both are known, so that a floor or a wall goes on across the seam without a step, and less so the farther away
-that is.
+that is. What is then at about the distance of one of the room's surfaces (:mod:`~uniugg_core.layout`) is put onto it:
+a network that paints a wall knows that it is one, and where it is only as well as from a single picture.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ _REACH = 0.1  # of the picture's width: over how much the misfit is averaged
 _LARGEST = 0.7  # natural logarithm of a distance's correction; more is a mistake, not a misfit
 _PRIOR = 1e-3  # weight of the misfit of the whole picture, which counts where nothing else is near
 _FADES = 0.32  # of the picture's width: over how much the fit fades
+_SNAPS = 0.8  # natural logarithm of two distances' ratio over which a surface of the room loses its pull
 _FEW = 20  # pixels; with fewer there is nothing to fit to
 
 
@@ -48,7 +50,12 @@ def moved_cloud(points: np.ndarray, colors: np.ndarray, target_from_reference: n
 
 
 def keep_observed(
-    imagined: ViewOutput, observed: ViewOutput, image: np.ndarray, target_from_reference: np.ndarray, camera: Camera
+    imagined: ViewOutput,
+    observed: ViewOutput,
+    image: np.ndarray,
+    target_from_reference: np.ndarray,
+    camera: Camera,
+    surfaces: np.ndarray | None = None,
 ) -> ViewOutput:
     """The imagined view, with what it sees of the observed points in their place, and the rest fitted to them.
 
@@ -58,6 +65,8 @@ def keep_observed(
         image: (H, W, 3) uint8, the reference picture.
         target_from_reference: (4, 4).
         camera: of the imagined view; its pictures are H x W as well.
+        surfaces: (H, W) metres from that camera to the room's surfaces, infinite where there is none; None: they are
+            left out of it.
     """
     colors, pose = image.reshape(-1, 3), np.asarray(target_from_reference, np.float64)
     drawn = moved_cloud(observed.points[0].float().cpu().numpy(), image, pose, camera)
@@ -75,6 +84,10 @@ def keep_observed(
     if fits:
         fades = np.exp(-(gap - 1) / (_FADES * gap.shape[1]))
         scale[~kept] = np.exp(fades * _misfit(np.log(np.maximum(scale, 1e-6)), kept))[~kept]
+    if surfaces is not None:
+        off = np.log(np.maximum(surfaces, 1e-6) / np.maximum(np.linalg.norm(away, axis=-1) * scale, 1e-6))
+        off = np.where(np.isfinite(off), off, 0.0)
+        scale[~kept] *= np.exp(off * np.exp(-np.square(off / _SNAPS)))[~kept]
     mine = center + away * scale[..., None]
     confidence = imagined.confidence.clone()
     mask = torch.from_numpy(kept).to(device)

@@ -132,7 +132,14 @@ class Sight:
         )
         if not self.model.config.generation.keep_observed:
             return view
-        return keep_observed(view, self.here(picture), picture.crop.image, target_from_reference, picture.crop.camera)
+        surfaces = None
+        if self.model.config.generation.keep_surfaces:
+            size = (picture.crop.camera.height, picture.crop.camera.width)
+            pose = _pose(target_from_reference).to(picture.matrix)
+            surfaces = self.model.surfaces(picture.encoded.seen, pose, picture.matrix, size)[0][0].cpu().numpy()
+        return keep_observed(
+            view, self.here(picture), picture.crop.image, target_from_reference, picture.crop.camera, surfaces
+        )
 
     def between(self, picture: Picture, other: Picture) -> np.ndarray | None:
         """The pose picture_from_other (4, 4) of two real pictures' cameras, where landmarks of both tell it."""

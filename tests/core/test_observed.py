@@ -98,6 +98,40 @@ def test_beside_the_seam_imagination_is_fitted_and_farther_away_less_so():
     assert (beyond.diff() > -0.1).all() and 3.3 < float(beyond[-1]) < 4.5  # and on towards what was imagined
 
 
+class TestSurfaces:
+    """The camera looks away from a wall 3 m ahead; the room's surfaces are told as distances."""
+
+    POSE = motion(yaw=np.pi)
+
+    def distance(self, imagined: float, surfaces: np.ndarray | float) -> np.ndarray:
+        """From the camera, of what was imagined on its rays at a distance."""
+        rays = wall(1.0) / wall(1.0).norm(dim=-1, keepdim=True)
+        scene_from_target = torch.from_numpy(inverse_rigid(self.POSE)).float()[None]
+        view_there = view(transform_points(scene_from_target, imagined * rays), 2.0)
+        told = np.broadcast_to(np.float32(surfaces), (SIZE, SIZE))
+        kept = keep_observed(view_there, view(wall(3.0), 5.0), IMAGE, self.POSE, CAMERA, told)
+        return kept.points[0].norm(dim=-1).numpy()
+
+    def test_what_is_about_there_is_put_onto_them(self):
+        for imagined in (2.9, 3.2):
+            np.testing.assert_allclose(self.distance(imagined, 3.0), 3.0, rtol=2e-3)
+
+    def test_what_stands_clearly_before_them_stays(self):
+        np.testing.assert_allclose(self.distance(0.5, 4.0), 0.5, rtol=0.03)
+
+    def test_where_there_is_none_nothing_changes(self):
+        surfaces = np.full((SIZE, SIZE), 3.0)
+        surfaces[:, : SIZE // 2] = np.inf
+        made = self.distance(2.7, surfaces)
+        np.testing.assert_allclose(made[:, : SIZE // 2], 2.7, rtol=1e-4)
+        np.testing.assert_allclose(made[:, SIZE // 2 :], 3.0, rtol=5e-3)
+
+    def test_what_was_observed_stays(self):
+        surfaces = np.full((SIZE, SIZE), 2.5)
+        kept = keep_observed(imagined_from(np.eye(4), 1.0), view(wall(3.0), 5.0), IMAGE, np.eye(4), CAMERA, surfaces)
+        torch.testing.assert_close(kept.points, wall(3.0), rtol=1e-4, atol=1e-4)
+
+
 def test_a_camera_that_looks_away_keeps_nothing():
     pose = motion(yaw=np.pi)
     imagined = imagined_from(pose, 2.0)

@@ -79,6 +79,7 @@ class TestImagine:
             {"denoiser__preview": True},
             {"denoiser__preview": True, "denoiser__hint": True, "denoiser__condition_channels": 4},
             {"language__points": True},
+            {"generation__keep_observed": True, "generation__keep_surfaces": True},
             {"denoiser__preview": True, "vae__enabled": False, "language__points": True},
         ],
     )

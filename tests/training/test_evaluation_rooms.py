@@ -20,7 +20,7 @@ from training.evaluation import rooms as rooms_module
 from training.evaluation.answering import Answerer, Asked
 from training.evaluation.imagining import Imaginer, Sampling
 from training.evaluation.pictures import case_sheet, chosen_cases
-from training.evaluation.pooled import NETWORK, OURS
+from training.evaluation.pooled import NETWORK, OURS, SURFACES
 from training.evaluation.rooms import Evaluation, RoomsEvaluation, cases, evaluate_rooms, open_rooms
 from training.evaluation.tables import rooms_table, write_json
 from training.evaluation.understanding import Scored, chance, score_answer, understanding_figures
@@ -135,7 +135,7 @@ class TestLikeThePipeline:
         told = imaginer.told(features, batch, grid)
         made = imaginer.imagine(told, [5, 6], 1, grid)
         there = imaginer.there(features[:, 0], made, grid, batch)
-        points = imaginer.shown(there, imaginer.here(told, batch), batch).points
+        points = imaginer.shown(there, imaginer.here(told, batch), batch, told).points
         size = pipeline.config.image_size
         for row, seed in enumerate((5, 6)):
             picture = batch.image[row, 0].permute(1, 2, 0).numpy()
@@ -189,6 +189,39 @@ class TestLikeThePipeline:
         whole = torch.cat([lessons.starts[0], lessons.asked[0][:start]])
         torch.testing.assert_close(row, whole, rtol=1e-4, atol=1e-5)
         assert len(row) > len(without) + grid[0] * grid[1]
+
+
+class TestSurfaces:
+    """Models that put what they imagine onto the room's surfaces."""
+
+    CHANGES = {
+        "language__points": True,
+        "generation__keep_observed": True,
+        "generation__keep_surfaces": True,
+        "denoiser__preview": True,
+        "denoiser__hint": True,
+        "denoiser__condition_channels": 4,
+    }
+
+    @pytest.fixture(scope="class")
+    def room_minded(self) -> UniUGGPipeline:
+        tokenizer = SpatialTokenizer.shipped()
+        config = micro("encoder").model.resolve().replace(**self.CHANGES)
+        return UniUGGPipeline(UniUGG.initialised(config, 0, tokenizer), tokenizer)
+
+    def test_the_same_view_is_imagined(self, room_minded: UniUGGPipeline, batch: PairBatch) -> None:
+        TestLikeThePipeline().test_the_same_view_is_imagined(room_minded, batch)
+
+    def test_they_are_measured_by_themselves(
+        self, room_minded: UniUGGPipeline, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """True walls come out as what they are."""
+        monkeypatch.setattr(Imaginer, "surfaces", lambda self, told, batch: batch.points()[:, 1].norm(dim=-1))
+        report = evaluate_rooms(room_minded, replace(SETTINGS, questions=0, samples=1)).report
+        for part in ("seen", "unseen"):
+            assert report[part]["methods"]["surfaces"]["error"] < 1e-3
+            assert report[part]["best_baseline"] in ("moved", "filled")
+        assert "own surfaces, gone on" in rooms_table(report)
 
 
 class TestTwoPictures:
@@ -280,7 +313,7 @@ class TestRooms:
         for part in ("unseen", "seen"):
             assert report[part]["error_ratio"] > 0 and report[part]["best_baseline"] in ("moved", "filled")
             assert set(report[part]["methods"]) == {
-                *(OURS, NETWORK, "oracle", "oracle_vae", "moved", "filled", "moved_true", "filled_true")
+                *(OURS, NETWORK, SURFACES, "oracle", "oracle_vae", "moved", "filled", "moved_true", "filled_true")
             }
             for figures in report[part]["methods"].values():
                 assert set(figures) == {"error", "abs_rel", "delta_1.25", "coverage", "f_5cm", "f_10cm"}

@@ -17,6 +17,7 @@ from uniugg_core.models.denoiser import Denoiser
 from uniugg_core.models.showing import cameras_of
 from uniugg_core.models.uniugg import Seen, UniUGG
 from uniugg_core.observed import keep_observed
+from uniugg_core.pointmaps import inverse_transform, transform_points, unproject
 from uniugg_core.requests import sample_seed
 
 from ..data.views import PairBatch
@@ -139,10 +140,27 @@ class Imaginer:
         return second_view(self.model.spatial, reference_BND, target_BND, grid, batch.to(reference_BND.device))
 
     @torch.inference_mode()
-    def shown(self, there: ViewOutput, here: ViewOutput, batch: PairBatch) -> ViewOutput:
+    def surfaces(self, told: Told, batch: PairBatch) -> Tensor:
+        """(B, H, W) metres from the target cameras to the rooms' surfaces, infinite where there is none."""
+        pose, matrix = (part.to(self.model.device) for part in (batch.target_from_reference, batch.intrinsics[:, 1]))
+        return self.model.surfaces(told.seen, pose, matrix, tuple(batch.depth.shape[-2:]))[0]
+
+    @torch.inference_mode()
+    def gone_on(self, told: Told, batch: PairBatch) -> ViewOutput:
+        """The rooms' surfaces themselves as views from the target cameras, infinite where there is none."""
+        distance = self.surfaces(told, batch)
+        rays = unproject(torch.ones_like(distance), batch.intrinsics[:, 1].to(distance))
+        points = rays / rays.norm(dim=-1, keepdim=True) * distance[..., None]
+        back = inverse_transform(batch.target_from_reference.to(distance))
+        return ViewOutput(transform_points(back, points), torch.ones_like(distance), None)
+
+    @torch.inference_mode()
+    def shown(self, there: ViewOutput, here: ViewOutput, batch: PairBatch, told: Told) -> ViewOutput:
         """The target views as the pipeline shows them: with what the reference has seen, where the model keeps that."""
-        if not self.model.config.generation.keep_observed:
+        own = self.model.config.generation
+        if not own.keep_observed:
             return there
+        surfaces = self.surfaces(told, batch).cpu().numpy() if own.keep_surfaces else [None] * len(batch)
         rows = []
         for row in range(len(batch)):
             height, width = there.points.shape[1:3]
@@ -153,6 +171,7 @@ class Imaginer:
                     batch.image[row, 0].permute(1, 2, 0).cpu().numpy(),
                     batch.target_from_reference[row].cpu().numpy(),
                     Camera(width, height, batch.intrinsics[row, 1].double().cpu().numpy()),
+                    surfaces[row],
                 )
             )
         colors = None if there.colors is None else torch.cat([row.colors for row in rows])

@@ -21,6 +21,7 @@ __all__ = [
     "FREE",
     "NETWORK",
     "OURS",
+    "SURFACES",
     "TOLD",
     "SceneRecord",
     "by_motion",
@@ -32,6 +33,7 @@ __all__ = [
 OURS = "imagined"  # as the pipeline shows it
 NETWORK = "network"  # the same without what was observed
 TOLD = "pictures"  # where the second of two real pictures was taken, as questions about both are told it
+SURFACES = "surfaces"  # the room's, as the reference shows them, gone on: the part of ours that needs no imagination
 FREE = ("moved", "filled")  # baselines from the model's own cloud, those that the ratio refers to
 ANGLES = (0.0, 15.0, 30.0, 45.0, 60.0, 90.0, 180.0)  # degrees
 BASELINES = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, math.inf)  # metres

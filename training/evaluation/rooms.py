@@ -35,6 +35,7 @@ from .pooled import (
     BASELINES,
     NETWORK,
     OURS,
+    SURFACES,
     TOLD,
     SceneRecord,
     by_motion,
@@ -192,6 +193,7 @@ class _Runner:
         }
         drawn = moved.pop(DRAWN, [])
         told = self.imaginer.cameras(*self._features(batch), batch)
+        surfaces = moved.pop(SURFACES, None)
         here = observed.points.cpu().float().numpy()
         true_here = batch.points()[:, 0].cpu().numpy()
         for row, (pair, truth) in enumerate(zip(pairs, truths)):
@@ -203,6 +205,9 @@ class _Runner:
                 depth = moved_depth(cloud, matrices[row], pose)
                 clouds[f"moved{suffix}"] = lifted(depth, matrices[row])
                 clouds[f"filled{suffix}"] = lifted(filled_depth(depth), matrices[row])
+            if surfaces is not None:
+                ahead = surfaces[0][row]
+                clouds[SURFACES] = np.nan_to_num(ahead, posinf=0.0), np.isfinite(ahead).all(-1)
             methods = {name: self._measure(cloud, truth) for name, cloud in clouds.items()}
             reference = relative_errors(here[row], true_here[row], known)[known][::4]
             spread = None
@@ -247,19 +252,21 @@ class _Runner:
 
         single, drawn = made(0, 1), [made(sample, count) for sample in range(count)] if count > 1 else []
         views = {
-            OURS: [imaginer.shown(single, observed, batch)],
-            DRAWN: [imaginer.shown(view, observed, batch) for view in drawn],
+            OURS: [imaginer.shown(single, observed, batch, told)],
+            DRAWN: [imaginer.shown(view, observed, batch, told) for view in drawn],
             **({NETWORK: [single]} if self.model.config.generation.keep_observed else {}),
             "oracle": [imaginer.there(reference, target, grid, batch)],
             "oracle_vae": [imaginer.there(reference, imaginer.reconstructed(target, grid), grid, batch)],
         }
+        if self.model.config.generation.keep_surfaces:
+            views[SURFACES] = [imaginer.gone_on(told, batch)]
         if self.rival is not None:
             rival = self.rival
             theirs, their_grid = rival.encode(batch)
             their_told = rival.told(theirs, batch, their_grid)
             imagined = rival.imagine(their_told, seeds, 0, their_grid)
             their_view = rival.there(theirs[:, 0], imagined, their_grid, batch)
-            views["regression"] = [rival.shown(their_view, rival.here(their_told, batch), batch)]
+            views["regression"] = [rival.shown(their_view, rival.here(their_told, batch), batch, their_told)]
         return observed, views
 
     def _features(self, batch: PairBatch) -> tuple[Tensor, tuple[int, int]]:

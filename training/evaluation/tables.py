@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .pooled import NETWORK, OURS, TOLD
+from .pooled import NETWORK, OURS, SURFACES, TOLD
 
 __all__ = ["aligned", "rooms_table", "write_json"]
 
@@ -22,6 +22,7 @@ _FIGURES = (
 _TITLES = {
     OURS: "imagined",
     NETWORK: "imagined, network alone",
+    SURFACES: "own surfaces, gone on",
     "moved": "own cloud moved",
     "filled": "own cloud, filled",
     "moved_true": "true depth moved",

@@ -48,7 +48,7 @@ class Seen:
             model reads it.
         placed: (B, H, W, 3) its points in the frame of the first picture of a question; None: it is the first.
         matrix: (B, 3, 3) calibrations; there where `view` is.
-        image: (B, 3, H, W) in [0, 1], for denoisers that are told how the room goes on; None of imagined pictures.
+        image: (B, 3, H, W) in [0, 1], for models that ask how the room goes on; None of imagined pictures.
     """
 
     features: Tensor
@@ -202,11 +202,11 @@ class UniUGG(nn.Module):
             matrix: the calibrations.
             image01: (B, 3, H, W) in [0, 1], of real ones: its edges say how a room is turned.
         """
+        image = image01 if self.config.denoiser.hint or self.config.generation.keep_surfaces else None
         if not (self.config.language.points or self._previews):
-            return Seen(features, grid)
-        seen = Seen(features.to(self.dtype), grid)
-        matrix, view = matrix.float().to(seen.features.device), self.alone(seen, matrix)
-        return replace(seen, view=view, matrix=matrix, image=image01 if self.config.denoiser.hint else None)
+            return Seen(features, grid, image=image)
+        seen = Seen(features.to(self.dtype), grid, image=image)
+        return replace(seen, view=self.alone(seen, matrix), matrix=matrix.float().to(seen.features.device))
 
     def alone(self, seen: Seen, matrix: Tensor) -> ViewOutput:
         """What each picture shows by itself, in its own camera's frame; `matrix` (B, 3, 3) are the calibrations."""
@@ -286,9 +286,26 @@ class UniUGG(nn.Module):
         preview = splat(transform_points(pose, points), latent, matrix.float())
         if not self.config.denoiser.hint:
             return preview
-        layout = room_layout(points, seen.image, seen.matrix)
-        ahead = surfaces_ahead(layout, pose, matrix, points.shape[1:3], preview.shape[2:])
+        ahead = self.surfaces(seen, pose, matrix, preview.shape[2:])
         return torch.cat([preview, hint_of(*ahead, preview)], dim=1)
+
+    def surfaces(
+        self, seen: Seen, target_from_reference: Tensor, matrix: Tensor, grid: tuple[int, int]
+    ) -> tuple[Tensor, Tensor]:
+        """How far the room's surfaces are from the target camera, were they to go on as the pictures show them.
+
+        Args:
+            seen: the reference pictures.
+            target_from_reference: (B, 4, 4).
+            matrix: (B, 3, 3) of the target cameras.
+            grid: (h, w) of what is looked at.
+
+        Returns:
+            distance (B, h, w) in metres, and the number (B, h, w) of the surface, see :func:`surfaces_ahead`.
+        """
+        view, own = self.alone(seen, matrix), matrix if seen.matrix is None else seen.matrix
+        layout = room_layout(view.points, seen.image, own)
+        return surfaces_ahead(layout, target_from_reference.float(), matrix, view.points.shape[1:3], grid)
 
     @property
     def _previews(self) -> bool:
