@@ -31,7 +31,7 @@ _REACH = 0.1  # of the picture's width: over how much the misfit is averaged
 _LARGEST = 0.7  # natural logarithm of a distance's correction; more is a mistake, not a misfit
 _PRIOR = 1e-3  # weight of the misfit of the whole picture, which counts where nothing else is near
 _FADES = 0.32  # of the picture's width: over how much the fit fades
-_SNAPS = 0.8  # natural logarithm of two distances' ratio over which a surface of the room loses its pull
+_SNAPS = 0.5  # natural logarithm of two distances' ratio up to which a surface of the room is what was imagined there
 _FEW = 20  # pixels; with fewer there is nothing to fit to
 
 
@@ -87,7 +87,7 @@ def keep_observed(
     if surfaces is not None:
         off = np.log(np.maximum(surfaces, 1e-6) / np.maximum(np.linalg.norm(away, axis=-1) * scale, 1e-6))
         off = np.where(np.isfinite(off), off, 0.0)
-        scale[~kept] *= np.exp(off * np.exp(-np.square(off / _SNAPS)))[~kept]
+        scale[~kept] *= np.exp(off * np.exp(-np.power(off / _SNAPS, 4)))[~kept]
     mine = center + away * scale[..., None]
     confidence = imagined.confidence.clone()
     mask = torch.from_numpy(kept).to(device)
