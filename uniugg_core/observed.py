@@ -2,7 +2,8 @@
 
 An imagined view shows much that the reference picture shows too. There the reference's points, colours and confidences
 are kept, so that the two views of one surface coincide in the cloud; only stray points join their neighbours, and where
-the network has the surface at about the same distance, it has a say in it: of two guesses the mean is the better one.
+the network, or the room's layout, has the surface at about the same distance, it has a say in it: of several guesses
+the mean is the better one.
 What is imagined beside it is fitted to it: its distances are scaled, and its colours shifted, by what they were off by
 where both are known, so that a floor or a wall goes on across the seam without a step, and less so the farther away
 that is. What is then at about the distance of one of the room's surfaces (:mod:`~uniugg_core.layout`) is put onto it:
@@ -26,7 +27,9 @@ __all__ = ["keep_observed", "moved_cloud"]
 _CRACKS = 2  # pixels; thinner gaps are between the points of a surface, not beside it
 _ALIKE = 5  # pixels; a point stands at the median depth of those around it, so that a stray one is none
 _AGREE = 0.2  # natural logarithm of two distances' ratio up to which they are of one surface
-_IMAGINED = 0.3  # share that the imagined distance has in what is kept there
+_IMAGINED = 0.15  # share that the imagined distance has in what is kept there
+_FLAT = 0.2  # share that a surface of the room has in it
+_THERE = 0.3  # natural logarithm of two distances' ratio over which that loses its say
 _REACH = 0.1  # of the picture's width: over how much the misfit is averaged
 _LARGEST = 0.7  # natural logarithm of a distance's correction; more is a mistake, not a misfit
 _PRIOR = 1e-3  # weight of the misfit of the whole picture, which counts where nothing else is near
@@ -87,7 +90,8 @@ def keep_observed(
     if surfaces is not None:
         off = np.log(np.maximum(surfaces, 1e-6) / np.maximum(np.linalg.norm(away, axis=-1) * scale, 1e-6))
         off = np.where(np.isfinite(off), off, 0.0)
-        scale[~kept] *= np.exp(off * np.exp(-np.power(off / _SNAPS, 4)))[~kept]
+        say = np.where(kept, _FLAT * np.exp(-np.square(off / _THERE)), np.exp(-np.power(off / _SNAPS, 4)))
+        scale *= np.exp(off * say)
     mine = center + away * scale[..., None]
     confidence = imagined.confidence.clone()
     mask = torch.from_numpy(kept).to(device)
