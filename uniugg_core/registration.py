@@ -1,7 +1,7 @@
 """How two real pictures lie to each other: landmarks found in both, and the points that each picture shows there.
 
-A network of a few layers tells how far a camera turned to some ten degrees. Where both pictures show the same corners,
-their pixels tell it to one or two, and the points that the decoder sees in one of them say how far it went, in metres.
+A small network tells roughly how far a camera turned. Where both pictures show the same corners, their pixels tell it
+far better, and the points that the decoder sees in one of them say how far it went, in metres.
 
 1. SIFT landmarks (Lowe 2004) of both, described by square roots of shares (Arandjelović and Zisserman 2012), matched
    where each is clearly the other's nearest.

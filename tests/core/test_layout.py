@@ -11,8 +11,6 @@ from uniugg_core.cameras import axis_rotation, inverse_rigid, parse_motion
 from uniugg_core.layout import SURFACES, room_layout, surfaces_ahead
 
 MOTIONS = ["yaw right 10", "yaw right 35, pitch down 10", "yaw left 40, left 0.3", "pitch down 15, roll left 3"]
-
-
 MATRIX = torch.from_numpy(np.array(CAMERA.matrix)).float()[None]
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from box_room import CAMERA, camera_at, view
-from small_model import SMALL, Observation, pipeline
+from small_model import SMALL, pipeline
 
 from uniugg_core.cameras import baseline, inverse_rigid, parse_motion, rotation_angle
+from uniugg_core.outputs import Observation
 from uniugg_core.registration import Sighted, register
 
 MOTIONS = ["yaw right 0", "yaw right 20, forward 0.5", "yaw left 15, left 0.4", "pitch up 10, back 0.3", "roll left 20"]

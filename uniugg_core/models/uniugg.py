@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..cameras.rays import plucker_raymap
 from ..config import ModelConfig
-from ..layout import room_layout, surfaces_ahead
+from ..layout import Layout, room_layout, surfaces_ahead
 from ..pointmaps import canonical_map, patch_points, splat, transform_points
 from ..prompts import Prompt
 from ..tokenizer import SpatialTokenizer
@@ -48,7 +48,7 @@ class Seen:
             model reads it.
         placed: (B, H, W, 3) its points in the frame of the first picture of a question; None: it is the first.
         matrix: (B, 3, 3) calibrations; there where `view` is.
-        image: (B, 3, H, W) in [0, 1], for models that ask how the room goes on; None of imagined pictures.
+        layout: the room's surfaces, for models that ask how it goes on; None of imagined pictures.
     """
 
     features: Tensor
@@ -56,7 +56,7 @@ class Seen:
     view: ViewOutput | None = None
     placed: Tensor | None = None
     matrix: Tensor | None = None
-    image: Tensor | None = None
+    layout: Layout | None = None
 
     @classmethod
     def joined(cls, several: Sequence[Seen]) -> Seen:
@@ -200,13 +200,15 @@ class UniUGG(nn.Module):
             features: from :meth:`encode`, or imagined.
             grid: (h, w) of the N tokens.
             matrix: the calibrations.
-            image01: (B, 3, H, W) in [0, 1], of real ones: its edges say how a room is turned.
+            image01: (B, 3, H, W) in [0, 1], of real ones: their edges say how the room is turned.
         """
-        image = image01 if self.config.denoiser.hint or self.config.generation.keep_surfaces else None
-        if not (self.config.language.points or self._previews):
-            return Seen(features, grid, image=image)
-        seen = Seen(features.to(self.dtype), grid, image=image)
-        return replace(seen, view=self.alone(seen, matrix), matrix=matrix.float().to(seen.features.device))
+        goes_on = self.config.denoiser.hint or self.config.generation.keep_surfaces
+        if not (self.config.language.points or self._previews or goes_on):
+            return Seen(features, grid)
+        seen = Seen(features.to(self.dtype), grid)
+        view, matrix = self.alone(seen, matrix), matrix.float().to(seen.features.device)
+        layout = room_layout(view.points, image01, matrix) if goes_on and image01 is not None else None
+        return replace(seen, view=view, matrix=matrix, layout=layout)
 
     def alone(self, seen: Seen, matrix: Tensor) -> ViewOutput:
         """What each picture shows by itself, in its own camera's frame; `matrix` (B, 3, 3) are the calibrations."""
@@ -295,7 +297,7 @@ class UniUGG(nn.Module):
         """How far the room's surfaces are from the target camera, were they to go on as the pictures show them.
 
         Args:
-            seen: the reference pictures.
+            seen: the reference pictures; without a layout their points alone say how the room is turned.
             target_from_reference: (B, 4, 4).
             matrix: (B, 3, 3) of the target cameras.
             grid: (h, w) of what is looked at.
@@ -303,9 +305,8 @@ class UniUGG(nn.Module):
         Returns:
             distance (B, h, w) in metres, and the number (B, h, w) of the surface, see :func:`surfaces_ahead`.
         """
-        view, own = self.alone(seen, matrix), matrix if seen.matrix is None else seen.matrix
-        layout = room_layout(view.points, seen.image, own)
-        return surfaces_ahead(layout, target_from_reference.float(), matrix, view.points.shape[1:3], grid)
+        layout = room_layout(seen.view.points) if seen.layout is None else seen.layout
+        return surfaces_ahead(layout, target_from_reference.float(), matrix, seen.view.points.shape[1:3], grid)
 
     @property
     def _previews(self) -> bool:
