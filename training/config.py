@@ -140,6 +140,10 @@ class EncoderStageConfig:
     alpha: float = 0.2  # reward of confidence in the pointmap loss
     log_points: bool = False  # errors between logarithmic points, not in units of the scene's scale
     normal_weight: float = 0.0  # how far surfaces are turned: the mean distance of unit normals
+    balance: float = (
+        0.0  # how much pixels of small things count more: by their thing's share of the picture to the power
+    )
+    # of minus this, where the data says which pixel is which thing; 0 counts all pixels alike
     matching_weight: float = 0.075  # 0 skips the descriptors
     correspondences: int = 8192  # rows of InfoNCE per pair, true and false together
     negative_share: float = 0.5  # share of them that are random negatives
@@ -171,6 +175,7 @@ class VAEStageConfig:
     alpha: float = 0.2
     log_points: bool = False  # as in stage 1
     normal_weight: float = 0.0  # as in stage 1
+    balance: float = 0.0  # as in stage 1
     rgb_weight: float = 1.0
     rgb_l1: float = 1.0
     rgb_ssim: float = 0.5

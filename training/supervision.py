@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from uniugg_core.models.decoder import SpatialDecoder, ViewOutput
 from uniugg_core.pointmaps import transform_points
 
+from .config import EncoderStageConfig, VAEStageConfig
 from .data.views import PairBatch
 from .losses.appearance import appearance_loss
-from .losses.geometry import normal_loss, pointmap_loss
+from .losses.geometry import normal_loss, pointmap_loss, thing_weight
 
 __all__ = [
     "SpatialWeights",
@@ -51,6 +52,21 @@ class SpatialWeights:
     rgb_lpips: float
     log_points: bool
     normals: float = 0.0
+    balance: float = 0.0
+
+    @classmethod
+    def of(cls, own: EncoderStageConfig | VAEStageConfig) -> SpatialWeights:
+        """As a stage is set."""
+        return cls(
+            alpha=own.alpha,
+            rgb=own.rgb_weight,
+            rgb_l1=own.rgb_l1,
+            rgb_ssim=own.rgb_ssim,
+            rgb_lpips=own.rgb_lpips,
+            log_points=own.log_points,
+            normals=own.normal_weight,
+            balance=own.balance,
+        )
 
 
 def spatial_loss(
@@ -75,7 +91,10 @@ def spatial_loss(
     """
     points, true = torch.stack([view.points for view in outputs], dim=1), truth.points_in_reference()
     confidence = torch.stack([view.confidence for view in outputs], dim=1)
-    both = pointmap_loss(points, confidence, true, truth.valid, alpha=weights.alpha, logarithmic=weights.log_points)
+    counts = thing_weight(truth.instances, weights.balance) if weights.balance and truth.instances is not None else None
+    both = pointmap_loss(
+        points, confidence, true, truth.valid, alpha=weights.alpha, logarithmic=weights.log_points, weight_BVHW=counts
+    )
     loss, parts = both.loss, {"points": both.loss, "regression": both.regression}
     if weights.normals:
         parts["normals"] = normal_loss(points, true, truth.depth)

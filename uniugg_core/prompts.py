@@ -10,7 +10,7 @@ The layout is the chat form of Qwen2.5 without a system message (UniUGG figure 3
 A question may name a place of a picture as "(x, y)", whole numbers from 0 (left, top) to 100. Models that are shown
 such places get a slot for each picture behind it; models whose words look, behind every name that finds something. A
 question that speaks of one picture, "in frame 2", gets slots for that one alone, and so does a place, "(x, y) in frame
-2". Models that are told where cameras stood get a slot for that behind every picture but the first.
+2". Models that are told where cameras stood get a slot for each later picture behind a question about several.
 
 Several pictures are written as ``Frame 1:`` [picture] and so on. Generation reads the condition at the queries of
 ``<|im_start|>user\\n [picture] \\n [queries]``.
@@ -111,8 +111,8 @@ class Prompt:
 
     @property
     def cameras(self) -> tuple[CameraSlot, ...]:
-        """The cameras it tells of."""
-        return tuple(piece for piece in self.pieces if isinstance(piece, CameraSlot))
+        """The cameras it tells of, each once."""
+        return tuple(dict.fromkeys(piece for piece in self.pieces if isinstance(piece, CameraSlot)))
 
 
 def condition_prefix(tokenizer: SpatialTokenizer) -> Prompt:
@@ -147,7 +147,7 @@ def question_prompt(
     for index in range(images):
         if images > 1:
             pieces.append(tuple(encode(f"Frame {index + 1}: ")))
-        pieces += [ImageSlot(index), *([CameraSlot(index)] if with_cameras and index else []), newline]
+        pieces += [ImageSlot(index), newline]
     if with_queries:
         pieces += [QuerySlot(), newline]
 
@@ -157,10 +157,11 @@ def question_prompt(
     about: dict[Piece, tuple[int, ...]] = {}
 
     def ask(text: str) -> None:
-        asked = _asked(tokenizer, text, images, with_marks, to_answer)
+        cameras = _cameras(text, images) if with_cameras else []
+        asked = _asked(tokenizer, text, images, with_marks, () if cameras else to_answer)
         for piece in asked:  # two questions may have words in common
             about[piece] = tuple(sorted({*about.get(piece, ()), *pictures_of(text, images)}))
-        pieces.extend(asked)
+        pieces.extend([*asked, *cameras, *([to_answer] if cameras else [])])
 
     for turn in history:
         ask(turn.question)
@@ -192,6 +193,12 @@ def _asked(tokenizer: SpatialTokenizer, text: str, images: int, with_marks: bool
     return [*pieces, (*tokenizer.encode(text[last[0] :]), *then)]
 
 
+def _cameras(text: str, images: int) -> list[Piece]:
+    """Slots for the later ones of the pictures, where a question is about several."""
+    about = pictures_of(text, images)
+    return [CameraSlot(index) for index in about if index and len(about) > 1]
+
+
 def segments(text: str, with_marks: bool) -> list[tuple[int, int]]:
     """Where the pieces of a question begin and end in its text: each but the last one ends with a place."""
     ends = [place.end() for place in _PLACE.finditer(text)] if with_marks else []
@@ -202,7 +209,7 @@ def shared_pieces(prompts: Sequence[Prompt]) -> int:
     """How many pieces the prompts begin with alike; the last one of each is always its own."""
     shared = 0
     for alike in zip(*(prompt.pieces[:-1] for prompt in prompts)):
-        if any(piece != alike[0] for piece in alike) or isinstance(alike[0], QuerySlot):
-            break  # the slots of two prompts look alike, what fills them does not
+        if any(piece != alike[0] for piece in alike) or not isinstance(alike[0], (tuple, ImageSlot)):
+            break  # the slots of two prompts look alike, what fills them need not
         shared += 1
     return shared

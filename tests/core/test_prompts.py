@@ -6,6 +6,7 @@ import pytest
 
 from uniugg_core.outputs import Turn
 from uniugg_core.prompts import (
+    CameraSlot,
     ImageSlot,
     MarkSlot,
     Prompt,
@@ -14,6 +15,7 @@ from uniugg_core.prompts import (
     pictures_of,
     question_prompt,
     segments,
+    shared_pieces,
 )
 from uniugg_core.tokenizer import SpatialTokenizer
 
@@ -134,3 +136,24 @@ def test_words_are_what_is_said_after_everything_was_shown():
     assert said == ["Is (7, 30)", " near?\nassistant\n"]
     assert segments("Is (7, 30) near?", True) == [(0, 10), (10, 16)]
     assert segments("Is (7, 30) near?", False) == [(0, 16)]
+
+
+def test_a_question_about_several_pictures_ends_with_where_the_later_ones_were_taken():
+    told = question_prompt(TOKENIZER, "How far did the camera move?", images=3, with_cameras=True)
+    plain = question_prompt(TOKENIZER, "How far did the camera move?", images=3)
+    assert told.cameras == (CameraSlot(1), CameraSlot(2)) and not plain.cameras
+    *_, words, first, second, then = told.pieces
+    assert (first, second) == told.cameras and (*words, *then) == plain.pieces[-1]
+    between = question_prompt(TOKENIZER, "What is new between frame 2 and frame 3?", images=3, with_cameras=True)
+    assert between.cameras == (CameraSlot(1), CameraSlot(2))
+    for text, images in (("How far is it in frame 2?", 3), ("How far is it?", 1)):
+        assert not question_prompt(TOKENIZER, text, images=images, with_cameras=True).cameras
+
+
+def test_what_fills_a_slot_is_never_shared():
+    prompts = [
+        question_prompt(TOKENIZER, "How far did the camera move?", images=2, with_cameras=True, answer=answer)
+        for answer in ("1 m", "2 m")
+    ]
+    shared = shared_pieces(prompts)
+    assert prompts[0].pieces[shared] == CameraSlot(1) and ImageSlot(1) in prompts[0].pieces[:shared]

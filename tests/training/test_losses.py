@@ -11,7 +11,7 @@ from torch import Tensor
 
 from training.augment import color_jitter
 from training.losses.appearance import appearance_loss, ssim
-from training.losses.geometry import confidence_weighted, normal_loss, pointmap_loss, scene_scale
+from training.losses.geometry import confidence_weighted, normal_loss, pointmap_loss, scene_scale, thing_weight
 from training.losses.matching import draw_correspondences, matching_loss, reciprocal_matches
 from training.losses.semantics import distillation_loss, random_tokens
 
@@ -56,6 +56,23 @@ class TestPointmaps:
         confidence = torch.linspace(1.001, 6, 5000, dtype=DOUBLE)
         values = confidence_weighted(torch.full_like(confidence, error), confidence)
         assert float(confidence[values.argmin()]) == pytest.approx(0.2 / error, rel=1e-2)
+
+    def test_what_is_small_may_count_more(self) -> None:
+        things = torch.zeros(1, 1, 20, 20, dtype=torch.uint8)
+        things[0, 0, 0, :4], things[0, 0, 1, 0] = 7, 255  # one pixel in a hundred, and one in 400
+        weight = thing_weight(things, 0.5)[0, 0]
+        assert weight[0, 0] == pytest.approx(10.0) and weight[1, 0] == pytest.approx(20.0)
+        assert weight[9, 9] == pytest.approx((395 / 400) ** -0.5)
+        assert thing_weight(things, 1.0).sum() == pytest.approx(3 * 400), "all things count alike"
+        assert (thing_weight(things, 0.0) == 1).all()
+
+    def test_the_mean_is_weighted(self) -> None:
+        target = torch.ones(1, 1, 1, 2, 3)
+        predicted = target + torch.tensor([[0.6, 0.8, 0.0], [0.0, 0.0, 0.0]]) * target.norm(dim=-1, keepdim=True)
+        every = torch.ones(1, 1, 1, 2)
+        for weight, expected in ((None, 0.5), (every, 0.5), (torch.tensor([[[[3.0, 1.0]]]]), 0.75)):
+            got = pointmap_loss(predicted, every, target, every.bool(), weight_BVHW=weight)
+            assert float(got.loss) == float(got.regression) == pytest.approx(expected)
 
     def test_size_counts_only_for_metric_pairs(self) -> None:
         points, valid = self.points(), torch.ones(2, 2, 3, 4, dtype=torch.bool)

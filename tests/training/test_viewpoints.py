@@ -20,7 +20,7 @@ from uniugg_core.cameras import motion
 from uniugg_core.config import preset
 from uniugg_core.models import showing
 from uniugg_core.models.uniugg import UniUGG
-from uniugg_core.prompts import CameraSlot, MarkSlot
+from uniugg_core.prompts import CameraSlot, MarkSlot, pictures_of
 from uniugg_core.tokenizer import SpatialTokenizer
 
 TOKENIZER = SpatialTokenizer.shipped()
@@ -199,12 +199,24 @@ def test_what_the_model_is_told_is_what_the_exercise_says(monkeypatch):
             clear = float(there.surface[number, source] / there.distance[number, source]) > 0.9
             assert question.answer == ("yes" if inside and clear and there.ahead[number, source] else "no")
             assert isinstance(slot, MarkSlot)
-    assert all(
-        CameraSlot(1) in prompt.pieces
-        for row, prompt_row in zip(rows, prompts)
-        for prompt in prompt_row
-        if len(row[0].views) == 2
-    )
+    for row, prompt_row in zip(rows, prompts):
+        for question, prompt in zip(row, prompt_row):
+            assert (CameraSlot(1) in prompt.pieces) == (len(pictures_of(question.text, len(question.views))) == 2)
+
+
+def test_every_exercise_has_its_own_camera():
+    """Also where all of them ask the same."""
+    alike = defaultdict(list)
+    for exercised in BY_FAMILY["camera_motion"]:
+        alike[exercised.text].append(exercised)
+    asked = next(together[:2] for together in alike.values() if len(together) > 1)
+    model = UniUGG(preset("tiny")).eval()
+    model.language.bind(TOKENIZER)
+    torch.nn.init.normal_(model.language.situation.write["camera"].weight)
+    lessons = exercise(model, TOKENIZER, asked, torch.Generator().manual_seed(0))
+    one, other = (lesson[: (labels == -100).sum()] for lesson, labels in zip(lessons.asked, lessons.labels))
+    assert one.shape == other.shape
+    assert (one != other).any(-1).sum() == 1, "but for the camera they are the same"
 
 
 def test_only_models_that_are_told_of_cameras_get_them():

@@ -14,9 +14,10 @@ from torch import Tensor
 from uniugg_core.layout import square_normals
 from uniugg_core.pointmaps import encode_points
 
-__all__ = ["PointmapLoss", "confidence_weighted", "normal_loss", "pointmap_loss", "scene_scale"]
+__all__ = ["PointmapLoss", "confidence_weighted", "normal_loss", "pointmap_loss", "scene_scale", "thing_weight"]
 
 _SQUARES = (8, 16)  # pixels of 128
+_SMALL = 2e-3  # share of a picture; smaller things count as if they were that large
 _STEP = 0.05  # share of the inverse depth by which it may bend from pixel to pixel on one surface
 
 
@@ -49,6 +50,24 @@ def confidence_weighted(error: Tensor, confidence: Tensor, *, alpha: float = 0.2
     return confidence * error - alpha * confidence.log()
 
 
+def thing_weight(instances_BVHW: Tensor, balance: float) -> Tensor:
+    """How much pixels count in :func:`pointmap_loss` so that what is small is learnt too: (B, V, H, W).
+
+    A chair has one pixel in fifty, and a network that takes it for a part of the wall behind it loses little by that.
+    Each pixel counts by its thing's share of the picture to the power of ``-balance``: 0 counts all pixels alike, 1 all
+    things.
+
+    Args:
+        instances_BVHW: uint8 numbers of things, walls and floor among them.
+        balance: see above.
+    """
+    ids = instances_BVHW.flatten(2).long()
+    pixels = torch.zeros(*ids.shape[:2], 256, device=ids.device)
+    pixels = pixels.scatter_add_(2, ids, torch.ones_like(ids, dtype=pixels.dtype))
+    share = pixels.gather(2, ids).view(instances_BVHW.shape) / ids.shape[-1]
+    return share.clamp(min=_SMALL).pow(-balance)
+
+
 def pointmap_loss(
     predicted_BVHW3: Tensor,
     confidence_BVHW: Tensor,
@@ -58,6 +77,7 @@ def pointmap_loss(
     metric: bool | Tensor = True,
     alpha: float = 0.2,
     logarithmic: bool = False,
+    weight_BVHW: Tensor | None = None,
 ) -> PointmapLoss:
     """Distance between pointmaps in units of the scene's scale, weighted by the predicted confidence.
 
@@ -77,6 +97,7 @@ def pointmap_loss(
         metric: whether absolute size counts; one flag, or (B,).
         alpha: weight of the confidence's reward.
         logarithmic: compares logarithmic points, each prediction that is not metric scaled to the truth first.
+        weight_BVHW: how much pixels count, see :func:`thing_weight`; None: all alike.
     """
     valid_BVHW = valid_BVHW & torch.isfinite(target_BVHW3).all(-1)
     target_BVHW3 = torch.where(valid_BVHW[..., None], target_BVHW3, torch.zeros_like(target_BVHW3))
@@ -96,11 +117,12 @@ def pointmap_loss(
     error_BVHW = torch.where(
         valid_BVHW, (difference.square().sum(-1) + 1e-12).sqrt(), torch.zeros_like(confidence_BVHW)
     )
-    weighted_BVHW = confidence_weighted(error_BVHW, confidence_BVHW, alpha=alpha) * valid_BVHW
-    count_V = valid_BVHW.sum(dim=(0, 2, 3)).clamp(min=1)
+    counts_BVHW = valid_BVHW.to(error_BVHW) if weight_BVHW is None else valid_BVHW * weight_BVHW
+    weighted_BVHW = confidence_weighted(error_BVHW, confidence_BVHW, alpha=alpha) * counts_BVHW
+    count_V = counts_BVHW.sum(dim=(0, 2, 3)).clamp(min=1e-6)
     return PointmapLoss(
         loss=(weighted_BVHW.sum(dim=(0, 2, 3)) / count_V).sum(),
-        regression=(error_BVHW.sum(dim=(0, 2, 3)) / count_V).sum(),
+        regression=((error_BVHW * counts_BVHW).sum(dim=(0, 2, 3)) / count_V).sum(),
     )
 
 

@@ -119,9 +119,7 @@ class EncoderStage(Stage):
             colors_B23HW, features_B2ND = (
                 torch.where(swap_B.view(-1, *[1] * (x.dim() - 1)), x.flip(1), x) for x in (colors_B23HW, features_B2ND)
             )
-        weights = SpatialWeights(
-            own.alpha, own.rgb_weight, own.rgb_l1, own.rgb_ssim, own.rgb_lpips, own.log_points, own.normal_weight
-        )
+        weights = SpatialWeights.of(own)
         count = int(own.alone_share * len(truth))  # less than all
         together = truth.rows(slice(count, None))
         outputs = self.model.spatial(

@@ -79,9 +79,7 @@ class VAEStage(Stage):
             count = int(own.alone_share * len(truth))  # less than all
             together = truth.rows(slice(count, None))
             outputs = self._decode(*(features[count:] for features in shown), grid, together)
-            weights = SpatialWeights(
-                own.alpha, own.rgb_weight, own.rgb_l1, own.rgb_ssim, own.rgb_lpips, own.log_points, own.normal_weight
-            )
+            weights = SpatialWeights.of(own)
             spatial, more = spatial_loss(outputs, together, images_B23HW[count:], weights, self.lpips)
             parts |= more
             if count:

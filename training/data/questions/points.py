@@ -188,11 +188,12 @@ def change_asked(target_from_reference: np.ndarray, rng: Random) -> Question | N
     if alike != _STILL.words():
         text = f"Apart from {alike}: {text[0].lower()}{text[1:]}"
     shown = tuple(options[k] for k in order)
-    # what the options differ in, each with its letter behind it, then what was seen: its letter is the one behind it
+    # what was seen, then what the options differ in, one after the other until one is that
     ways = [
         " ".join(_WAYS[name][sign * getattr(true, name) < 0] for name, sign in zip((first, second), k)) for k in signs
     ]
-    reason = ", ".join(f"{ways[k]} {letter}" for k, letter in zip(order, LETTERS)) + f", {ways[0]}"
+    tried = [f"{letter} {ways[k]}" for k, letter in zip(order, LETTERS)]
+    reason = ", ".join((ways[0], *tried[: order.index(0) + 1]))
     return lettered("view_change", text, shown, order.index(0), (0, 1), reason=reason)
 
 
