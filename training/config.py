@@ -144,6 +144,7 @@ class EncoderStageConfig:
         0.0  # how much pixels of small things count more: by their thing's share of the picture to the power
     )
     # of minus this, where the data says which pixel is which thing; 0 counts all pixels alike
+    plain_weight: float = 0.0  # of the pointmap loss without confidence, which would let go of what is hard
     matching_weight: float = 0.075  # 0 skips the descriptors
     correspondences: int = 8192  # rows of InfoNCE per pair, true and false together
     negative_share: float = 0.5  # share of them that are random negatives
@@ -176,6 +177,7 @@ class VAEStageConfig:
     log_points: bool = False  # as in stage 1
     normal_weight: float = 0.0  # as in stage 1
     balance: float = 0.0  # as in stage 1
+    plain_weight: float = 0.0  # as in stage 1
     rgb_weight: float = 1.0
     rgb_l1: float = 1.0
     rgb_ssim: float = 0.5

@@ -53,6 +53,7 @@ class SpatialWeights:
     log_points: bool
     normals: float = 0.0
     balance: float = 0.0
+    plain: float = 0.0
 
     @classmethod
     def of(cls, own: EncoderStageConfig | VAEStageConfig) -> SpatialWeights:
@@ -66,6 +67,7 @@ class SpatialWeights:
             log_points=own.log_points,
             normals=own.normal_weight,
             balance=own.balance,
+            plain=own.plain_weight,
         )
 
 
@@ -95,7 +97,7 @@ def spatial_loss(
     both = pointmap_loss(
         points, confidence, true, truth.valid, alpha=weights.alpha, logarithmic=weights.log_points, weight_BVHW=counts
     )
-    loss, parts = both.loss, {"points": both.loss, "regression": both.regression}
+    loss, parts = both.loss + weights.plain * both.regression, {"points": both.loss, "regression": both.regression}
     if weights.normals:
         parts["normals"] = normal_loss(points, true, truth.depth)
         loss = loss + weights.normals * parts["normals"]

@@ -3,8 +3,9 @@
 A language model of a few layers reads a length that it is told much sooner than it learns to take it from a place, let
 alone from two. So what is shown of a place also says how far away it is, and where in its picture; how it lies from the
 first place that the question names, and to somebody there who faces the second one; where another camera has it, the
-commanded one or that of the other picture, and whether that one sees it. A later picture is shown with where its camera
-stood. Numbers that answers consist of are also told as they are written (:mod:`.digits`).
+commanded one or that of the other picture, and whether that one sees it. Behind a question about several pictures
+stands where the later ones were taken. Numbers that answers consist of are also told as they are written
+(:mod:`.digits`).
 
 Shape letters: M places, P pictures of a talk, W model width.
 """
