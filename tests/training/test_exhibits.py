@@ -16,7 +16,7 @@ from uniugg_core.prompts import NameSlot, question_prompt
 from uniugg_core.tokenizer import SpatialTokenizer
 
 TOKENIZER = SpatialTokenizer.shipped()
-EXERCISES = [exhibit(Random(seed)) for seed in range(800)]
+EXERCISES = [exhibit(Random(seed)) for seed in range(2400)]
 BY_FAMILY = defaultdict(list)
 for exercise in EXERCISES:
     BY_FAMILY[exercise.family].append(exercise)

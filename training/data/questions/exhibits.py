@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from random import Random
 
 from ..world.classes import CLASSES, STRUCTURE
@@ -19,22 +19,42 @@ from .sight import spoken_name
 from .types import LETTERS, Exhibition, Question, Spot, because, choice, lettered, metres
 from .wording import phrase
 
-__all__ = ["NO_PICTURE", "STILL", "THINGS", "draw_half", "draw_spot", "exhibit", "exhibited", "some_names"]
+__all__ = [
+    "NO_PICTURE",
+    "OF_ALL",
+    "OF_ONE",
+    "STILL",
+    "THINGS",
+    "Shot",
+    "draw_half",
+    "draw_spot",
+    "exhibit",
+    "exhibited",
+    "some_names",
+]
 
 THINGS = tuple(name for name in CLASSES if name not in STRUCTURE)
 NO_PICTURE = ()
-ONE_PICTURE = (0,)
 STILL = ((1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 0.0, 1.0))
+
+
+@dataclass(frozen=True)
+class Shot:
+    """The camera that a question is asked of: tangent of half its field of view; all views; how it is spoken of."""
+
+    half: float
+    views: tuple[int, ...] = (0,)
+    place: str = "in the image"
 
 
 def exhibit(rng: Random) -> Question:
     """One exercise about what a single camera sees."""
-    maker = rng.choice(_MAKERS)
+    maker = rng.choice((*OF_ONE, *OF_ALL))
     while True:
         half = draw_half(rng)
         names = tuple(some_names(rng, 5))
         spots = [draw_spot(rng, half) for _ in names]
-        question = maker(rng, list(names), spots, half)
+        question = maker(rng, list(names), spots, Shot(half))
         if question is not None:
             return exhibited(question, Exhibition(names, tuple((spot,) for spot in spots), half, (STILL,)))
 
@@ -72,18 +92,20 @@ def _far_enough(lengths: Sequence[float], least: float) -> bool:
     return ranked[1] - ranked[0] >= least and ranked[1] >= RATIO * ranked[0]
 
 
-def _camera_distance(rng: Random, names: list[str], spots: list[Spot], half: float) -> Question | None:
+def _camera_distance(rng: Random, names: list[str], spots: list[Spot], shot: Shot) -> Question | None:
     text = phrase(rng, "camera_distance", a=names[0])
-    return metres("camera_distance", text, math.hypot(*spots[0]), ONE_PICTURE)
+    if len(shot.views) > 1:
+        text = f"{shot.place.capitalize()}: {text[0].lower()}{text[1:]}"
+    return metres("camera_distance", text, math.hypot(*spots[0]), shot.views)
 
 
-def _object_distance(rng: Random, names: list[str], spots: list[Spot], half: float) -> Question | None:
+def _object_distance(rng: Random, names: list[str], spots: list[Spot], shot: Shot) -> Question | None:
     distance = math.dist(spots[0], spots[1])
     text = phrase(rng, "object_distance", a=names[0], b=names[1])
-    return metres("object_distance", text, distance, ONE_PICTURE) if distance >= APART else None
+    return metres("object_distance", text, distance, shot.views) if distance >= APART else None
 
 
-def _depth_order(rng: Random, names: list[str], spots: list[Spot], half: float) -> Question | None:
+def _depth_order(rng: Random, names: list[str], spots: list[Spot], shot: Shot) -> Question | None:
     count = rng.choice((2, 2, 3, 4))
     asked, lengths = tuple(names[:count]), [math.hypot(*spot) for spot in spots[:count]]
     far = count > 2 and rng.random() < 0.5
@@ -91,47 +113,46 @@ def _depth_order(rng: Random, names: list[str], spots: list[Spot], half: float) 
         return None
     correct = lengths.index(max(lengths) if far else min(lengths))
     if count == 2:
-        text = phrase(rng, "depth_order", a=names[0], b=names[1], where="in the image")
-        return choice("depth_order", text, asked, correct, ONE_PICTURE, reason=because(asked, lengths))
-    text = phrase(rng, "farthest" if far else "nearest", where="in the image")
-    return lettered("depth_order", text, asked, correct, ONE_PICTURE, reason=because(LETTERS, lengths))
+        text = phrase(rng, "depth_order", a=names[0], b=names[1], where=shot.place)
+        return choice("depth_order", text, asked, correct, shot.views, reason=because(asked, lengths))
+    text = phrase(rng, "farthest" if far else "nearest", where=shot.place)
+    return lettered("depth_order", text, asked, correct, shot.views, reason=because(LETTERS, lengths))
 
 
-def _relative_distance(rng: Random, names: list[str], spots: list[Spot], half: float) -> Question | None:
+def _relative_distance(rng: Random, names: list[str], spots: list[Spot], shot: Shot) -> Question | None:
     others = tuple(names[1 : rng.choice((4, 5))])
     gaps = [math.dist(spots[0], spot) for spot in spots[1 : len(others) + 1]]
     if not _far_enough(gaps, APART):
         return None
     text, reason = phrase(rng, "relative_distance", a=names[0]), because(LETTERS, gaps)
-    return lettered("relative_distance", text, others, gaps.index(min(gaps)), ONE_PICTURE, reason=reason)
+    return lettered("relative_distance", text, others, gaps.index(min(gaps)), shot.views, reason=reason)
 
 
-def _image_side(rng: Random, names: list[str], spots: list[Spot], half: float) -> Question | None:
-    across = [round(50 + 50 * x / (z * half)) for x, _, z in spots[:2]]
+def _image_side(rng: Random, names: list[str], spots: list[Spot], shot: Shot) -> Question | None:
+    across = [round(50 + 50 * x / (z * shot.half)) for x, _, z in spots[:2]]
     if abs(across[0] - across[1]) < 12:
         return None
-    text = phrase(rng, "image_side", a=names[0], b=names[1], where="in the image")
+    text = phrase(rng, "image_side", a=names[0], b=names[1], where=shot.place)
     reason = ", ".join(f"{name} {x}" for name, x in zip(names, across))
     options = ("left", "right")
-    return choice("image_side", text, options, int(across[0] > across[1]), ONE_PICTURE, reason=reason)
+    return choice("image_side", text, options, int(across[0] > across[1]), shot.views, reason=reason)
 
 
-def _direction(rng: Random, names: list[str], spots: list[Spot], half: float) -> Question | None:
-    return direction_asked(rng, names[:3], [(z, -x) for x, _, z in spots[:3]], ONE_PICTURE)
+def _direction(rng: Random, names: list[str], spots: list[Spot], shot: Shot) -> Question | None:
+    return direction_asked(rng, names[:3], [(z, -x) for x, _, z in spots[:3]], shot.views)
 
 
-def _on_top(rng: Random, names: list[str], spots: list[Spot], half: float) -> Question | None:
+def _on_top(rng: Random, names: list[str], spots: list[Spot], shot: Shot) -> Question | None:
     (x, y, z), count = spots[0], rng.choice((3, 4))
     spots[1] = x + rng.gauss(0, 0.15), y - rng.uniform(0.08, 0.5), z + rng.gauss(0, 0.15)
-    if abs(spots[1][0]) > half * spots[1][2] or abs(spots[1][1]) > half * spots[1][2]:
+    if max(map(abs, spots[1][:2])) > shot.half * spots[1][2]:
         return None
     if any(math.dist(spots[0], spot) < 0.7 for spot in spots[2 : count + 1]):
         return None
     options = rng.sample(names[1 : count + 1], count)
-    return lettered("on_top", phrase(rng, "on_top", a=names[0]), tuple(options), options.index(names[1]), ONE_PICTURE)
+    return lettered("on_top", phrase(rng, "on_top", a=names[0]), tuple(options), options.index(names[1]), shot.views)
 
 
-_MAKERS: tuple[Callable[[Random, list[str], list[Spot], float], Question | None], ...] = (
-    *(_camera_distance, _object_distance, _depth_order, _depth_order, _relative_distance, _relative_distance),
-    *(_image_side, _direction, _direction, _on_top),
-)
+Maker = Callable[[Random, list[str], list[Spot], Shot], Question | None]
+OF_ONE: tuple[Maker, ...] = (_camera_distance, _depth_order, _depth_order, _image_side, _on_top)
+OF_ALL: tuple[Maker, ...] = (_object_distance, _relative_distance, _relative_distance, _direction, _direction)

@@ -11,7 +11,7 @@ from random import Random
 
 import numpy as np
 
-from .exhibits import STILL, draw_half, draw_spot, exhibited, some_names
+from .exhibits import OF_ALL, OF_ONE, STILL, Shot, draw_half, draw_spot, exhibited, some_names
 from .motions import Motion
 from .points import RATIO, change_asked, commanded, motion_asked
 from .types import LETTERS, Exhibition, Matrix, Question, Spot, because, choice, lettered, metres, verdicts
@@ -89,7 +89,7 @@ def _commanded_point(rng: Random, half: float, pose: np.ndarray) -> Question | N
     return exhibited(question, Exhibition((f"({x}, {y})",), ((spot,),), half, (STILL,)))
 
 
-# --- a second picture's camera ---
+# --- a second picture ---
 
 
 def _motion(rng: Random, half: float, pose: np.ndarray) -> Question | None:
@@ -192,9 +192,38 @@ def _appearance(rng: Random, half: float, pose: np.ndarray) -> Question | None:
     return exhibited(question, Exhibition((name,), (spots,), half, _cameras(pose)))
 
 
+def _of_one(rng: Random, half: float, pose: np.ndarray) -> Question | None:
+    """What one of two pictures shows."""
+    view, across = _across(rng, pose)
+    spots = [draw_spot(rng, half) for _ in range(5)]
+    names, shot = some_names(rng, 5), Shot(half, _PAIR, where(rng, _PAIR, view))
+    question = rng.choice(OF_ONE)(rng, names, spots, shot)
+    theirs = [_moved(across, spot) for spot in spots]
+    return question and _of_two(question, names, (spots, theirs) if view == 0 else (theirs, spots), half, pose)
+
+
+def _of_all(rng: Random, half: float, pose: np.ndarray) -> Question | None:
+    """How things lie to each other that one or the other picture shows."""
+    back = np.linalg.inv(pose)
+    drawn = [(draw_spot(rng, half), rng.choice(_PAIR)) for _ in range(5)]
+    mine = [spot if view == 0 else _moved(back, spot) for spot, view in drawn]
+    theirs = [spot if view == 1 else _moved(pose, spot) for spot, view in drawn]
+    names = some_names(rng, 5)
+    question = rng.choice(OF_ALL)(rng, names, mine, Shot(half, _PAIR))
+    return question and _of_two(question, names, (mine, theirs), half, pose)
+
+
+def _of_two(
+    question: Question, names: list[str], spots: tuple[list[Spot], list[Spot]], half: float, pose: np.ndarray
+) -> Question:
+    """The question with its things, each in those of two pictures that it is in."""
+    both = ([spot if _inside(spot, half) > -1e-6 else None for spot in one] for one in spots)
+    return exhibited(question, Exhibition(tuple(names), tuple(zip(*both)), half, _cameras(pose)))
+
+
 _MAKERS: tuple[Callable[[Random, float, np.ndarray], Question | None], ...] = (
     *(_then, _then, _then, _commanded_point, _motion, _motion, _motion, _match, _visible, _nearer),
-    *(_point_distance, _point_distance, _appearance),
+    *(_point_distance, _point_distance, _appearance, _of_one, _of_one, _of_all, _of_all),
 )
 
 
