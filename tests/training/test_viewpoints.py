@@ -218,7 +218,7 @@ def test_every_exercise_has_its_own_camera():
     asked = next(together[:2] for together in alike.values() if len(together) > 1)
     model = UniUGG(preset("tiny")).eval()
     model.language.bind(TOKENIZER)
-    torch.nn.init.normal_(model.language.situation.write["camera"].weight)
+    torch.nn.init.normal_(model.language.situation.write["turned"].weight)
     lessons = exercise(model, TOKENIZER, asked, torch.Generator().manual_seed(0))
     one, other = (lesson[: (labels == -100).sum()] for lesson, labels in zip(lessons.asked, lessons.labels))
     assert one.shape == other.shape

@@ -208,7 +208,7 @@ def tell_cameras(
     if told:
         poses = torch.stack([pose_of(*one) for one in told]).to(language.device)
         for (talk, place, slot), row in zip(told, language.situation.cameras(poses)):
-            parts[talk][place][slot] = row
+            parts[talk][place][slot] = row + language.mark  # it is a place, too
 
 
 def situate(

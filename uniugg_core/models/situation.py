@@ -37,11 +37,10 @@ __all__ = [
 _SIDES = (math.pi / 2, math.pi, 2 * math.pi, 4 * math.pi, 8 * math.pi)  # waves of shares of a picture's side
 _METRES = tuple(2 * math.pi / length for length in (1.0, 2.0, 4.0, 8.0, 16.0))  # ... of coordinates
 _LOGARITHMS = (1.0, 2.0, 4.0, 8.0, 16.0)  # ... of logarithms of lengths
-_TURNS = (1.0, 2.0, 4.0, 8.0)  # ... of angles
-_SPOT, _PLACE, _POSE = 47, 55, 82  # numbers of what _spot_told, _place_told and _pose_told give
+_SPOT, _PLACE = 47, 55  # numbers of what _spot_told and _place_told give
 _SPOT_WRITTEN = digits.LENGTH + digits.PERCENT
 _PLACE_WRITTEN = digits.LENGTH + 2 * digits.COORDINATE
-_POSE_WRITTEN = digits.LENGTH + 3 * (digits.COORDINATE + digits.DEGREES)
+_TURNED_WRITTEN = 3 * digits.DEGREES
 _PAIR_WRITTEN = 2 * digits.LENGTH
 _FATES = 3  # of a place to another camera: seen, hidden, out of the picture
 _WIDTH = 128
@@ -98,10 +97,11 @@ class Situation(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        spot, place, pose = (_SPOT, _SPOT_WRITTEN), (_PLACE, _PLACE_WRITTEN), (_POSE, _POSE_WRITTEN)
-        parts = {"itself": spot, "other": spot, "beside": place, "across": place, "facing": place, "camera": pose}
+        spot, place = (_SPOT, _SPOT_WRITTEN), (_PLACE, _PLACE_WRITTEN)
+        parts = {"itself": spot, "other": spot, "beside": place, "across": place, "facing": place}
         self.say = nn.ModuleDict({name: _Teller(count, width) for name, (count, _) in parts.items()})
-        written = {name: count for name, (_, count) in parts.items()} | {"fate": _FATES, "both": _PAIR_WRITTEN}
+        written = {name: count for name, (_, count) in parts.items()}
+        written |= {"fate": _FATES, "both": _PAIR_WRITTEN, "turned": _TURNED_WRITTEN}
         self.write = nn.ModuleDict({name: _Writer(count, width) for name, count in written.items()})
 
     def forward(self, placed: Placed, compared: Tensor, several: Tensor, itself: Elsewhere, other: Elsewhere) -> Tensor:
@@ -120,14 +120,21 @@ class Situation(nn.Module):
         told = [self._spot(name, there, placed.near) for name, there in (("itself", itself), ("other", other))]
         told.append(self.write["fate"](_fate_written(other), other.there))
         told.append(self.write["both"](_both_written(itself, other, placed.near), other.there * several[:, None]))
-        for name, (points, weight) in lies.items():
-            told.append(self.say[name](_place_told(points), weight) + self.write[name](_place_written(points), weight))
+        told += [self._place(name, points, weight) for name, (points, weight) in lies.items()]
         return torch.stack(told).sum(0)
 
     def cameras(self, poses: Tensor) -> Tensor:
-        """Cameras (K, W) by first_from_camera (K, 4, 4)."""
-        sure = poses.new_ones(len(poses))
-        return self.say["camera"](_pose_told(poses), sure) + self.write["camera"](_pose_written(poses), sure)
+        """Cameras (K, W) by first_from_camera (K, 4, 4).
+
+        As if the first camera were the place that a question names first, and faced what it looks at: how to read that
+        is learnt from all questions about places.
+        """
+        shift, sure = poses[:, :3, 3], poses.new_ones(len(poses))
+        lies = self._place("beside", shift, sure) + self._place("facing", shift, sure)
+        return lies + self.write["turned"](_turned_written(poses), sure)
+
+    def _place(self, name: str, points: Tensor, weight: Tensor) -> Tensor:
+        return self.say[name](_place_told(points), weight) + self.write[name](_place_written(points), weight)
 
     def _spot(self, name: str, there: Elsewhere, near_MP: Tensor) -> Tensor:
         sure = there.there
@@ -277,20 +284,6 @@ def _place_told(points: Tensor) -> Tensor:
     return torch.cat([plain, _waves(metres, _METRES), _waves(length.log(), _LOGARITHMS)], dim=-1)
 
 
-@full_precision
-def _pose_told(poses: Tensor) -> Tensor:
-    """What is read of where a camera stood: (K, _POSE) of first_from_camera (K, 4, 4)."""
-    turned = _turned(poses)
-    return torch.cat([turned, _waves(turned, _TURNS), _place_told(poses[:, :3, 3])], dim=-1)
-
-
-def _turned(poses: Tensor) -> Tensor:
-    """Radians (K, 3): how far a camera is turned right, turned up, and away from straight ahead."""
-    ahead = poses[:, :3, 2]
-    yaw, pitch = torch.atan2(ahead[:, 0], ahead[:, 2]), -ahead[:, 1].clamp(-1, 1).asin()
-    return torch.stack([yaw, pitch, ahead[:, 2].clamp(-1, 1).acos()], dim=-1)
-
-
 def _spot_written(there: Elsewhere, near_MP: Tensor) -> Tensor:
     """(M, P, _SPOT_WRITTEN): how far away its near side is, and how far to the right in the picture."""
     return torch.cat([digits.length(near_MP * there.distance), digits.percent(there.spot[..., 0])], dim=-1)
@@ -317,8 +310,9 @@ def _place_written(points: Tensor) -> Tensor:
 
 
 @full_precision
-def _pose_written(poses: Tensor) -> Tensor:
-    """(K, _POSE_WRITTEN): the way, its length, the turns to 5 degrees as commands have them, the angle to 1."""
-    turned, shift = _turned(poses), poses[:, :3, 3]
-    angles = digits.degrees(turned[:, :2], 5).flatten(1), digits.degrees(turned[:, 2], 1)
-    return torch.cat([digits.length(shift.norm(dim=-1)), digits.coordinate(shift).flatten(1), *angles], dim=-1)
+def _turned_written(poses: Tensor) -> Tensor:
+    """(K, _TURNED_WRITTEN): how far turned right and up, to 5 degrees as commands have it, and from straight ahead."""
+    ahead = poses[:, :3, 2]
+    yaw, pitch = torch.atan2(ahead[:, 0], ahead[:, 2]), -ahead[:, 1].clamp(-1, 1).asin()
+    away = ahead[:, 2].clamp(-1, 1).acos()
+    return torch.cat([digits.degrees(yaw, 5), digits.degrees(pitch, 5), digits.degrees(away, 1)], dim=-1)
