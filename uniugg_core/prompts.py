@@ -72,7 +72,7 @@ class NameSlot:
 
 @dataclass(frozen=True)
 class CameraSlot:
-    """Stands for where the camera of picture number `index` was, as the first picture's camera has it."""
+    """Stands for where the camera of picture number `index` was and looked, as the first picture's camera has it."""
 
     index: int
 

@@ -366,8 +366,15 @@ class TestReasons:
             assert question.answer == ("left" if x < 33 else "middle" if x < 67 else "right")
 
     def test_a_change_of_view_is_said_and_then_looked_for_among_the_options(self):
-        for _, question in of("view_change"):
-            seen, *tried = question.reason.split(", ")
+        for pair, question in of("view_change"):
+            number = r"(-?\d\.\d)"
+            told = rf"the camera \({number}, {number}\), the view \({number}, {number}\), (.+)"
+            *places, rest = re.fullmatch(told, question.reason).groups()
+            camera = np.linalg.inv(pair.target_from_reference)
+            np.testing.assert_allclose(
+                [float(value) for value in places], [*camera[[0, 2], 3], *camera[[0, 2], 2]], atol=0.0501
+            )
+            seen, *tried = rest.split(", ")
             assert [way.split(" ", 1)[0] for way in tried] == list("ABCD"[: question.correct + 1])
             ways = [way.split(" ", 1)[1] for way in tried]
             assert len(set(ways)) == len(ways) and ways[-1] == seen

@@ -222,7 +222,7 @@ def test_every_exercise_has_its_own_camera():
     lessons = exercise(model, TOKENIZER, asked, torch.Generator().manual_seed(0))
     one, other = (lesson[: (labels == -100).sum()] for lesson, labels in zip(lessons.asked, lessons.labels))
     assert one.shape == other.shape
-    assert (one != other).any(-1).sum() == 1, "but for the camera they are the same"
+    assert (one != other).any(-1).sum() == 1, "but for where the camera looked they are the same"
 
 
 def test_only_models_that_are_told_of_cameras_get_them():

@@ -225,7 +225,8 @@ class Language(nn.Module):
             prompt: the order.
             images: picture tokens (N, W) by number, from :meth:`embed_features`.
             queries: (Q, W), from :meth:`embed_rays`, where the prompt has a slot for them.
-            shown: where the prompt has slots for marks, names and cameras these, (W,) each, see :meth:`UniUGG.show`.
+            shown: where the prompt has slots for marks and names these, (W,) each, and for cameras, (2, W), see
+                :meth:`UniUGG.show`.
             words: the prompt's pieces of text, each (T, W); None: they are looked up here.
 
         Returns:
@@ -252,7 +253,7 @@ class Language(nn.Module):
             elif isinstance(piece, (CameraSlot, MarkSlot, NameSlot)):
                 if shown is None or piece not in shown:
                     raise UniuggError(ErrorCode.REQUEST_INVALID, f"the prompt shows {piece}, which was not given")
-                part = shown[piece][None]
+                part = shown[piece].view(-1, self.config.width)
             else:
                 part = self.embed_tokens(piece) if words is None else words[piece]
             parts.append(part)

@@ -4,8 +4,8 @@ A language model of a few layers reads a length that it is told much sooner than
 alone from two. So what is shown of a place also says how far away it is, and where in its picture; how it lies from the
 first place that the question names, and to somebody there who faces the second one; where another camera has it, the
 commanded one or that of the other picture, and whether that one sees it. Behind a question about several pictures
-stands where the later ones were taken. Numbers that answers consist of are also told as they are written
-(:mod:`.digits`).
+stands from where and in which direction the later ones were taken. Numbers that answers consist of are also told as
+they are written (:mod:`.digits`).
 
 Shape letters: M places, P pictures of a talk, W model width.
 """
@@ -124,14 +124,16 @@ class Situation(nn.Module):
         return torch.stack(told).sum(0)
 
     def cameras(self, poses: Tensor) -> Tensor:
-        """Cameras (K, W) by first_from_camera (K, 4, 4).
+        """Where cameras were, and which way they looked, (K, 2, W), by first_from_camera (K, 4, 4).
 
         As if the first camera were the place that a question names first, and faced what it looks at: how to read that
         is learnt from all questions about places.
         """
-        shift, sure = poses[:, :3, 3], poses.new_ones(len(poses))
-        lies = self._place("beside", shift, sure) + self._place("facing", shift, sure)
-        return lies + self.write["turned"](_turned_written(poses), sure)
+        lies = poses[:, :3, [3, 2]].transpose(1, 2)
+        sure = poses.new_ones(len(poses), 2)
+        told = self._place("beside", lies, sure) + self._place("facing", lies, sure)
+        turned = self.write["turned"](_turned_written(poses), sure[:, 0])
+        return told + torch.stack([torch.zeros_like(turned), turned], dim=1)
 
     def _place(self, name: str, points: Tensor, weight: Tensor) -> Tensor:
         return self.say[name](_place_told(points), weight) + self.write[name](_place_written(points), weight)

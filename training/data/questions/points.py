@@ -136,7 +136,7 @@ def camera_motion(pair: ViewPair, views: tuple[int, ...], rng: Random) -> Questi
 def motion_asked(target_from_reference: np.ndarray, rng: Random) -> Question | None:
     """As :func:`camera_motion`, of any two frames."""
     move, views = motion_between(target_from_reference), (0, 1)
-    stood = places(("the camera",), ((move.right, move.forward),))
+    stood, looked = _told(target_from_reference)
     kind = rng.choice(("camera_shift", "camera_turn", "turn_side", "shift_side", "other_camera"))
     text = phrase(rng, kind)
     if kind == "camera_shift":
@@ -147,8 +147,7 @@ def motion_asked(target_from_reference: np.ndarray, rng: Random) -> Question | N
     if kind == "turn_side":
         if abs(move.yaw) < 8:
             return None
-        reason = f"{move.rounded().yaw:.0f} degrees"
-        return choice("camera_motion", text, ("left", "right"), int(move.yaw > 0), views, reason=reason)
+        return choice("camera_motion", text, ("left", "right"), int(move.yaw > 0), views, reason=looked)
     if kind == "other_camera":
         if abs(move.right) < 0.2 or abs(move.right) <= 0.3 * abs(move.forward):
             return None
@@ -188,13 +187,19 @@ def change_asked(target_from_reference: np.ndarray, rng: Random) -> Question | N
     if alike != _STILL.words():
         text = f"Apart from {alike}: {text[0].lower()}{text[1:]}"
     shown = tuple(options[k] for k in order)
-    # what was seen, then what the options differ in, one after the other until one is that
+    # how it was, then what the options differ in, one after the other until one is that
     ways = [
         " ".join(_WAYS[name][sign * getattr(true, name) < 0] for name, sign in zip((first, second), k)) for k in signs
     ]
     tried = [f"{letter} {ways[k]}" for k, letter in zip(order, LETTERS)]
-    reason = ", ".join((ways[0], *tried[: order.index(0) + 1]))
+    reason = ", ".join((*_told(target_from_reference), ways[0], *tried[: order.index(0) + 1]))
     return lettered("view_change", text, shown, order.index(0), (0, 1), reason=reason)
+
+
+def _told(target_from_reference: np.ndarray) -> tuple[str, str]:
+    """Where the second camera was and which way it looked, in words."""
+    (look_x, x), _, (look_z, z) = inverse_rigid(target_from_reference)[:3, 2:]
+    return places(("the camera",), ((x, z),)), places(("the view",), ((look_x, look_z),))
 
 
 def visible(pair: ViewPair, views: tuple[int, ...], rng: Random) -> Question | None:
