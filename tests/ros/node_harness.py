@@ -219,6 +219,10 @@ class Talker:
         assert ended.wait(timeout), f"no reply in {timeout} s; the node says:\n{self.process.text[-2000:]}"
         return future.result()
 
+    def sent(self, request):
+        """The future of a request to an action server; rclpy loses replies that come before it noted what was asked."""
+        return self.wait(self.executor.create_task(request))
+
     def call(self, client, request, timeout=20.0):
         """Calls a service."""
         assert client.wait_for_service(20), f"there is no {client.srv_name}"
@@ -270,12 +274,12 @@ class Talker:
         assert client.wait_for_server(20), "there is no action server"
         number = UUID(uuid=list(uuid.uuid4().bytes))
         feedback = self._feedback.setdefault(bytes(number.uuid), [])
-        handle = self.wait(client.send_goal_async(goal, goal_uuid=number))
+        handle = self.wait(self.sent(lambda: client.send_goal_async(goal, goal_uuid=number)))
         assert handle.accepted
-        future = handle.get_result_async()
+        future = self.sent(handle.get_result_async)
         if cancel_after is not None:
             self.until(lambda: len(feedback) >= cancel_after, timeout)
-            handle.cancel_goal_async()
+            self.sent(handle.cancel_goal_async)
         reply = self.wait(future, timeout)
         return reply.status, reply.result, feedback
 

@@ -89,12 +89,12 @@ def test_cancel_takes_effect_within_a_step(talker):
 
 
 def test_a_storm_of_cancels(talker):
-    client = talker.ask_stream
+    client, asked = talker.ask_stream, AskAction.Goal(question="long")
     for _ in range(3):
-        goals = [talker.wait(client.send_goal_async(AskAction.Goal(question="long"))) for _ in range(4)]
-        results = [goal.get_result_async() for goal in goals]
+        goals = [talker.wait(talker.sent(lambda: client.send_goal_async(asked))) for _ in range(4)]
+        results = [talker.sent(goal.get_result_async) for goal in goals]
         for goal in goals:
-            goal.cancel_goal_async()
+            talker.sent(goal.cancel_goal_async)
         codes = {talker.wait(result).result.status.code for result in results}
         assert codes <= {ErrorCode.CANCELLED, ErrorCode.BUSY}
     assert talker.call(talker.ask, AskSpatial.Request(question="x")).status.code == 0

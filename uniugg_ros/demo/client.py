@@ -193,21 +193,27 @@ class DemoClient(Node):
                 enough.set()
 
         start = time.monotonic()
-        handle = self._wait(client.send_goal_async(goal, feedback), "the goal")
+        handle = self._wait(self._sent(lambda: client.send_goal_async(goal, feedback)), "the goal")
         if not handle.accepted:
             raise NoReply("the goal was not accepted")
-        result = handle.get_result_async()
+        result = self._sent(handle.get_result_async)
         if cancel_after is not None:
             while not (enough.is_set() or result.done()):
                 enough.wait(0.01)
                 self._check_alive()
-            # rclpy loses a reply that is there before it noted the request; the result says whether it was cancelled
-            handle.cancel_goal_async()
+            self._sent(handle.cancel_goal_async)  # the result says whether it was
         wrapped = self._wait(result, "the result")
         outcome.milliseconds = 1000 * (time.monotonic() - start)
         if cancel_after is not None and wrapped.status != GoalStatus.STATUS_CANCELED:
             outcome.message = "the goal had ended before it could be cancelled"
         return wrapped.result
+
+    def _sent(self, request: Callable[[], Future]) -> Future:
+        """The future of a request to an action server, sent by the thread that takes replies.
+
+        Sent by another one, a reply that is there before rclpy has noted the request is lost.
+        """
+        return self._wait(self.executor.create_task(request), "the executor")
 
     def _wait(self, future: Future, what: str, timeout: float | None = None) -> Any:
         timeout = self._timeout if timeout is None else timeout
