@@ -53,6 +53,5 @@ def test_what_is_small_and_what_is_hard_may_count_more() -> None:
     assert balanced > 1.05 * alike
     loss, figures = parts(rare, plain=3.0)
     assert loss == pytest.approx(float(figures["points"] + 3 * figures["regression"]))
-    bare = PairBatch.from_dict({name: value for name, value in truth.to_dict().items() if name != "instances"})
-    truth = bare
+    truth = PairBatch.from_dict({name: value for name, value in truth.to_dict().items() if name != "instances"})
     assert float(parts(rare, balance=0.5)[1]["regression"]) == pytest.approx(alike), "nobody says what is a thing"

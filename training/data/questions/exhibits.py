@@ -153,6 +153,7 @@ def _on_top(rng: Random, names: list[str], spots: list[Spot], shot: Shot) -> Que
     return lettered("on_top", phrase(rng, "on_top", a=names[0]), tuple(options), options.index(names[1]), shot.views)
 
 
-Maker = Callable[[Random, list[str], list[Spot], Shot], Question | None]
-OF_ONE: tuple[Maker, ...] = (_camera_distance, _depth_order, _depth_order, _image_side, _on_top)
-OF_ALL: tuple[Maker, ...] = (_object_distance, _relative_distance, _relative_distance, _direction, _direction)
+_Maker = Callable[[Random, list[str], list[Spot], Shot], Question | None]
+# of what one camera sees, and of how things lie to each other, whoever sees them; the harder ones twice
+OF_ONE: tuple[_Maker, ...] = (_camera_distance, _depth_order, _depth_order, _image_side, _on_top)
+OF_ALL: tuple[_Maker, ...] = (_object_distance, _relative_distance, _relative_distance, _direction, _direction)
