@@ -204,6 +204,8 @@ class UnifiedStageConfig:
     # with class maps: words then find what they name
     finding_weight: float = 0.0  # cross-entropy of where the words of a question look, on data with instance maps; for
     # models with language.grounded
+    boxing_weight: float = 0.0  # misses of the boxes of what the words of questions name, where boxes are known; for
+    # models with language.situated
     searching_weight: float = 0.0  # as finding_weight, of the names of all classes in all pictures, on data with class
     # maps: a question names two or three things, a picture shows ten
     drop_condition: float = 0.1  # share of conditions replaced by the learned null sequence

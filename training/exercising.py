@@ -30,6 +30,7 @@ _FAINT = 0.3  # standard deviations of the features that things without a pictur
 _SIDE = 0.06  # of a shown patch, as a share of its distance; about a pixel's to a token's
 _CORNERS = ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25))  # middles of its quarters
 _MOST = 2  # views of an exercise
+_TOUCHING = 0.05  # metres between things that are told of, at least
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,11 @@ class _Thing:
     shown: Exhibition
     which: int  # of the exhibition's things
     commanded: Matrix | None  # the pose that the question is about
+
+    @property
+    def radius(self) -> float:
+        """Of the ball that it is, in metres; 0 for a point."""
+        return self.shown.radii[self.which] if self.shown.radii else 0.0
 
 
 def exercise(
@@ -108,15 +114,15 @@ def with_exhibits(
                 length += len(piece)
             starts[-1].append(begin)
             if question.shown:
-                for _, last, (which,) in mentioned(tokenizer, question, prompt, begin, with_marks):
-                    named[talk, place, last] = which
+                for _, last, number in mentioned(tokenizer, question, prompt, begin, with_marks):
+                    (named[talk, place, last],) = question.mentions[number][2]
         lengths.append(length)
     nothing = torch.ones(len(rows), max(lengths), _MOST, dtype=torch.bool)
     for talk, _, word in named:
         nothing[talk, word] = False
     there = torch.tensor([[view < max(1, len(row[0].views)) for view in range(_MOST)] for row in rows])
     likely = torch.stack([~nothing, nothing], dim=-1).float().log()
-    slotted, names = with_slots(prompts, Found(likely, starts), there)
+    slotted, names = with_slots(prompts, Found(likely, torch.empty(0), starts), there)
     views = there.sum(1).tolist()
     things: list[_Thing] = []
 
@@ -155,14 +161,14 @@ def _parts(
         named_MPW = language.embed_names(replace(seen.to(device), features=features_MPD))
         marked_MPW = language.embed_marks(features_MPD, seen.own.to(device), seen.placed.to(device))
         where_MP3, own_MP3 = (quarters(points.to(device)).mean(2) for points in (seen.placed, seen.own))
-        told = seen.share.to(device), where_MP3, own_MP3, seen.near.to(device)
+        told = seen.share.to(device), where_MP3, own_MP3
         for number, thing in enumerate(things):
             talk, place = thing.talk, thing.place
             for view, slot in enumerate(thing.slots):
                 if slot in prompts[talk][place].pieces:
                     rows_MPW = named_MPW if isinstance(slot, NameSlot) else marked_MPW
                     parts[talk][place][slot] = rows_MPW[number, view]
-                    spots[talk][place][slot] = Whereabouts(*(part[number, view] for part in told))
+                    spots[talk][place][slot] = Whereabouts.point(*(part[number, view] for part in told))
     if model.config.language.situated:
 
         def pose_of(talk: int, place: int, slot: CameraSlot) -> Tensor:
@@ -173,8 +179,11 @@ def _parts(
         def look(whose: Sequence[Whose], placed: Placed, other_MP: Tensor) -> tuple[Elsewhere, Elsewhere]:
             return _look([thing_of[one] for one in whose], placed, other_MP)
 
+        def apart(whose: Sequence[Whose], placed: Placed) -> Tensor:
+            return _gaps([thing_of[one] for one in whose], placed)
+
         tell_cameras(language, prompts, pose_of, parts)
-        situate(language, prompts, counts, parts, spots, look)
+        situate(language, prompts, counts, parts, spots, look, apart)
     return parts
 
 
@@ -201,6 +210,14 @@ def _sightings(things: Sequence[_Thing], generator: torch.Generator) -> Sighting
     outline_MP4, none = torch.cat([picture_MP2, spread_MP2], dim=-1), torch.empty(0)
     places = compressed(own_MPQ3), compressed(placed_MPQ3)
     return Sightings(share_MP, none, *places, extent_MP3, outline_MP4, torch.ones_like(share_MP))
+
+
+def _gaps(things: Sequence[_Thing], placed: Placed) -> Tensor:
+    """Metres (M,) between the things, which are balls, and the first ones of their questions."""
+    number_M = torch.arange(len(things), device=placed.share.device)
+    middle_M3, radius_M = placed.points[number_M, placed.best], placed.share.new_tensor([one.radius for one in things])
+    away_M = (middle_M3 - middle_M3[placed.first]).norm(dim=-1)
+    return (away_M - radius_M - radius_M[placed.first]).clamp_min(_TOUCHING)
 
 
 def _look(things: Sequence[_Thing], placed: Placed, other_MP: Tensor) -> tuple[Elsewhere, Elsewhere]:

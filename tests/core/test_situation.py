@@ -17,6 +17,7 @@ from training.data.questions.scene import bearing
 from uniugg_core.cameras import parse_motion
 from uniugg_core.errors import ErrorCode
 from uniugg_core.models import digits
+from uniugg_core.models.boxes import SOLID
 from uniugg_core.models.showing import leading_places
 from uniugg_core.models.situation import (
     Placed,
@@ -69,10 +70,15 @@ class TestPoses:
         assert torch.linalg.det(found) == pytest.approx(1.0, abs=1e-4)
 
 
+def points_placed(share, points, first, second, near=1.0) -> Placed:
+    """Places without any size, where a single frame has them."""
+    solid = torch.zeros(*share.shape, SOLID)
+    return Placed(share, points, points, near * torch.ones_like(share), points, solid, first, second)
+
+
 def placed(first=(0, 0, 2), second=(1, 1, 2)) -> Placed:
     middles = torch.tensor([[[0.0, 0, 1], [1, 0, 1]], [[3.0, 4, 1], [1, 0, 3]], [[9.0, 9, 9], [8, 8, 8]]])
-    sure = torch.ones(3, 2)
-    return Placed(sure, middles, middles, sure, torch.tensor(first), torch.tensor(second))
+    return points_placed(torch.ones(3, 2), middles, torch.tensor(first), torch.tensor(second))
 
 
 class TestFromFirst:
@@ -102,7 +108,7 @@ class TestFacing:
         count = len(spots)
         sure = torch.ones(count, 1) if share is None else torch.tensor(share)[:, None]
         told, weight = from_first_facing_second(
-            Placed(sure, middles, middles, sure, *torch.tensor([[0, 1]] * count).unbind(-1))
+            points_placed(sure, middles, *torch.tensor([[0, 1]] * count).unbind(-1))
         )
         return told[:, 0], weight[:, 0]
 
@@ -211,7 +217,9 @@ class TestModel:
 
     def test_before_training_places_are_shown_as_without(self):
         model, plain = self.model(), self.model(language__situated=False)
-        plain.load_state_dict({k: v for k, v in model.state_dict().items() if "situation" not in k})
+        plain.load_state_dict(
+            {k: v for k, v in model.state_dict().items() if "situation" not in k and "boxes" not in k}
+        )
         text = "Is (10, 20) nearer than (60, 70)?"
         (_, parts), (_, same) = self.shown(model, text), self.shown(plain, text)
         assert {k for k in parts if not isinstance(k, CameraSlot)} == set(same)
@@ -287,7 +295,7 @@ class TestModel:
         model, places = Situation(16), placed((0, 0, 0), (1, 1, 1))
         lens = torch.eye(3).expand(3, 2, 3, 3), torch.ones(2)
         there = elsewhere(places.points, places.share, torch.eye(4).expand(3, 2, 4, 4), *lens)
-        told = model(places, torch.tensor([[1, 0]] * 3), torch.tensor([True] * 3), there, there)
+        told = model(places, torch.tensor([[1, 0]] * 3), torch.tensor([True] * 3), there, there, torch.ones(3))
         assert told.shape == (3, 2, 16) and not told.any()
         (told.sum() + model.cameras(rigid(1)[None]).sum()).backward()
         assert all(parameter.grad is not None for parameter in model.parameters())
@@ -310,12 +318,14 @@ class TestModel:
         with torch.no_grad():
             for name in ("itself", "beside"):
                 torch.nn.init.eye_(model.write[name].weight)
+            model.write["apart"].weight[140:188] = torch.eye(48)
             model.write["turned"].weight[100:166] = torch.eye(66)
         lens = torch.eye(3).expand(3, 2, 3, 3), torch.ones(2)
         there = elsewhere(places.points, places.share, torch.eye(4).expand(3, 2, 4, 4), *lens)
         compared, several = torch.tensor([[1, 0]] * 3), torch.tensor([False] * 3)
         with torch.no_grad():
-            first, told = model(places, compared, several, there, dataclasses.replace(there, there=there.there * 0))[:2]
+            nowhere, apart = dataclasses.replace(there, there=there.there * 0), torch.tensor([0.7, 3.4, 5.0])
+            first, told = model(places, compared, several, there, nowhere, apart)[:2]
             pose = torch.eye(4)
             pose[:3, :3] = torch.from_numpy(Rotation.from_euler("y", -43, degrees=True).as_matrix())
             pose[:3, 3] = torch.tensor([1.26, 0.0, -0.4])
@@ -326,6 +336,7 @@ class TestModel:
         beside = torch.cat([digits.length(torch.tensor(5.0)), *lies])
         spot = torch.cat([length[1], digits.percent(there.spot[1, 0, 0])])
         torch.testing.assert_close(told[0, : len(beside)] - beside, torch.nn.functional.pad(spot, (0, 24)))
+        assert torch.equal(told[0, 140:188], digits.length(torch.tensor(3.4))) and not first[:, 140:188].any()
         for row, lies, length in (
             (stood, pose[[0, 2], 3], pose[:3, 3].norm()),
             (looked, pose[[0, 2], 2], torch.ones(())),
@@ -343,10 +354,11 @@ class TestModel:
             torch.nn.init.eye_(model.write[name].weight)
             points = torch.tensor([[[0.0, 0.0, 2.0], [0.0, 0.0, 4.0]]])
             sure, none = torch.ones(1, 2), torch.zeros(1, dtype=torch.long)
-            places = Placed(sure, points, points, sure * near, none, none)
+            places = points_placed(sure, points, none, none, near)
             lens = torch.eye(3).expand(1, 2, 3, 3), torch.ones(2)
             itself = elsewhere(points, sure, still, *lens)
-            return model(places, torch.tensor([[1, 0]]), torch.tensor([True]), itself, other(itself))[..., :count]
+            compared, several, apart = torch.tensor([[1, 0]]), torch.tensor([True]), torch.ones(1)
+            return model(places, compared, several, itself, other(itself), apart)[..., :count]
 
     def test_how_far_from_either_camera_is_told_in_their_order(self):
         told = self.told("both", 2 * digits.LENGTH, lambda own: dataclasses.replace(own, distance=own.distance + 1))

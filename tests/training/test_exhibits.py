@@ -54,19 +54,26 @@ def test_every_name_is_shown_where_it_stands():
         assert all(z > 0 and max(abs(x), abs(y)) <= half * z for ((x, y, z),) in exercise.shown.spots)
 
 
+def radius(exercise, name):
+    return exercise.shown.radii[exercise.shown.names.index(name)]
+
+
 def test_distances():
     for exercise in BY_FAMILY["camera_distance"]:
         close(exercise, math.hypot(*next(iter(spots(exercise).values()))))
     for exercise in BY_FAMILY["object_distance"]:
-        close(exercise, math.dist(*spots(exercise).values()))
+        close(exercise, math.dist(*spots(exercise).values()) - sum(radius(exercise, name) for name in spots(exercise)))
 
 
 @pytest.mark.parametrize("family", ["depth_order", "relative_distance"])
 def test_the_nearest_and_the_farthest(family):
     for exercise in BY_FAMILY[family]:
         where = spots(exercise)
-        anchor = next(where[name] for name in where if name not in exercise.options) if family[0] == "r" else (0, 0, 0)
-        lengths = [math.dist(anchor, where[name]) for name in exercise.options]
+        lengths = [math.hypot(*where[name]) for name in exercise.options]
+        if family == "relative_distance":
+            anchor = next(name for name in where if name not in exercise.options)
+            both = [radius(exercise, anchor) + radius(exercise, name) for name in exercise.options]
+            lengths = [math.dist(where[anchor], where[name]) - own for name, own in zip(exercise.options, both)]
         far = any(word in exercise.text for word in ("farthest", "distant", "largest"))
         assert exercise.correct == lengths.index(max(lengths) if far else min(lengths))
         assert all(f"{length:.1f} m" in exercise.reason for length in lengths if length >= 1)

@@ -176,12 +176,12 @@ def test_what_the_model_is_told_is_what_the_exercise_says(monkeypatch):
     told = []
     situate = showing.situate
 
-    def listening(language, prompts, counts, parts, spots, look):
+    def listening(language, prompts, counts, parts, spots, look, apart):
         def also(whose, placed, other):
             told.append((prompts, whose, look(whose, placed, other)))
             return told[-1][2]
 
-        situate(language, prompts, counts, parts, spots, also)
+        situate(language, prompts, counts, parts, spots, also, apart)
 
     monkeypatch.setattr("training.exercising.situate", listening)
     lessons = exercise(model, TOKENIZER, questions, torch.Generator().manual_seed(0))
@@ -264,13 +264,18 @@ def test_what_one_of_two_pictures_shows():
         assert said == pytest.approx(away, abs=0.051)
 
 
+def gap(question, *names):
+    """Between balls."""
+    radii = [question.shown.radii[question.shown.names.index(name)] for name in names]
+    return math.dist(*(seen_in(question, name)[1] for name in names)) - sum(radii)
+
+
 def test_how_things_of_two_pictures_lie_to_each_other():
     for exercised in BY_FAMILY["object_distance"]:
-        one, other = (seen_in(exercised, exercised.text[a:b])[1] for a, b, _ in exercised.mentions)
-        near(exercised, math.dist(one, other))
+        near(exercised, gap(exercised, *(exercised.text[a:b] for a, b, _ in exercised.mentions)))
     for exercised in BY_FAMILY["relative_distance"]:
         anchor = exercised.text[slice(*exercised.mentions[0][:2])]
-        gaps = [math.dist(seen_in(exercised, anchor)[1], seen_in(exercised, name)[1]) for name in exercised.options]
+        gaps = [gap(exercised, anchor, name) for name in exercised.options]
         assert gaps[exercised.correct] == min(gaps)
     only_one, views = 0, 0
     for exercised in BY_FAMILY["relative_direction"]:

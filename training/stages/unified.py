@@ -28,6 +28,7 @@ from uniugg_core.models.uniugg import Seen, UniUGG
 from uniugg_core.prompts import Prompt, question_prompt
 from uniugg_core.tokenizer import SpatialTokenizer
 
+from ..boxing import box_loss
 from ..config import TrainConfig
 from ..data.mixture import Mixture, Part
 from ..data.questions.drills import Drills
@@ -37,9 +38,9 @@ from ..data.views import PairBatch
 from ..data.world.classes import CLASSES
 from ..exercising import exercise
 from ..losses.semantics import class_shares
-from ..mentions import looked_for, mentioned, where_things_are
+from ..mentions import Name, looked_for, named, where_things_are
 from ..pictures import pair_sheet
-from ..showing import Talk, look
+from ..showing import look
 from ..sources import open_source
 from ..stream import Batch, Source
 from ..supervision import point_errors, second_view, second_view_loss, swapped_where
@@ -139,7 +140,7 @@ class UnifiedStage(Stage):
             return {"loss": self.own.answer_weight * parts["drill"], **parts}
         parts = self._answers(batch, generator)
         loss = self.own.answer_weight * parts["answers"]
-        for name in ("naming", "finding", "searching"):
+        for name in ("naming", "finding", "searching", "boxing"):
             if name in parts:
                 loss = loss + getattr(self.own, f"{name}_weight") * parts[name]
         return {"loss": loss, **parts}
@@ -250,8 +251,13 @@ class UnifiedStage(Stage):
         shown = model.show(seen, numbers, prompts, commanded)
         loss, right = language(language.collate(shown.prompts, images, queries, shown.parts))
         parts = {"answers": loss, "answers_right": right}
-        if self.own.finding_weight and shown.found is not None and truth.instances is not None:
-            parts["finding"] = self._finding(shown.found, truth.instances, talks, questions, prompts)
+        if shown.found is not None and truth.instances is not None:
+            marked = self.model_config.language.marks
+            names = named(self.tokenizer, talks, questions, prompts, shown.found.starts, marked)
+            if self.own.finding_weight:
+                parts["finding"] = self._finding(shown.found, truth.instances, names)
+            if self.own.boxing_weight and shown.things is not None:
+                parts["boxing"] = box_loss(language.boxes, shown.things, names, truth)
         if self.own.naming_weight and classes_PHW is not None:
             parts["naming"] = self._naming(seen.features, classes_PHW)
         if self.own.searching_weight and shown.found is not None and classes_PHW is not None:
@@ -273,33 +279,23 @@ class UnifiedStage(Stage):
         likeness = F.normalize(tokens_PNW, dim=-1) @ F.normalize(words_LW, dim=-1).T
         return F.cross_entropy((likeness / _TEMPERATURE).flatten(0, 1), shares_PNL.flatten(0, 1))
 
-    def _finding(
-        self,
-        found: Found,
-        instances_B2HW: Tensor,
-        talks: Sequence[Talk],
-        questions: Sequence[Sequence[Question]],
-        prompts: Sequence[Sequence[Prompt]],
-    ) -> Tensor:
+    def _finding(self, found: Found, instances_B2HW: Tensor, names: Sequence[Name]) -> Tensor:
         """How far from what they name words look: names at their things' pixels, all others at nothing."""
-        patch, marked = self.model_config.encoder.patch, self.model_config.language.marks
-        names: list[tuple[int, int, Tensor]] = []  # talk, word, wanted (P, N + 1)
         idle = torch.zeros(found.likely.shape[:2], dtype=torch.bool)
-        for talk, (row, views) in enumerate(talks):
-            for question, prompt, starts in zip(questions[talk], prompts[talk], found.starts[talk]):
+        for talk, together in enumerate(found.starts):
+            for starts in together:
                 for piece, begin in starts.items():
                     idle[talk, begin : begin + len(piece)] = True
-                for first, last, ids in mentioned(self.tokenizer, question, prompt, starts, marked):
-                    idle[talk, first : last + 1] = False
-                    named_VHW = torch.isin(instances_B2HW[row, list(views)], instances_B2HW.new_tensor(ids))
-                    names.append((talk, last, where_things_are(named_VHW, patch)))
+        hits = []
+        for name in names:
+            idle[name.talk, name.first : name.last + 1] = False
+            named_VHW = torch.isin(instances_B2HW[name.row, list(name.views)], instances_B2HW.new_tensor(name.ids))
+            wanted = where_things_are(named_VHW, self.model_config.encoder.patch).to(found.likely)
+            hits.append(-(wanted * found.likely[name.talk, name.last, : len(wanted)]).sum(-1))
         likely, nothing = found.likely, found.likely.shape[-1] - 1
         idle = idle.to(likely.device)
         lost = -likely[idle][..., nothing].mean() if idle.any() else likely.sum() * 0
-        if not names:
-            return lost
-        hits = [-(wanted.to(likely) * likely[talk, word, : len(wanted)]).sum(-1) for talk, word, wanted in names]
-        return torch.cat(hits).mean() + lost
+        return torch.cat(hits).mean() + lost if hits else lost
 
     def _searching(self, features_PND: Tensor, classes_PHW: Tensor, generator: torch.Generator) -> Tensor:
         """As :meth:`_finding`, of a name of every class, one thing's or several ones', in every picture."""

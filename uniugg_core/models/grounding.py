@@ -23,9 +23,9 @@ from ..pointmaps import compressed, transform_points
 from ..precision import full_precision
 from ..prompts import NameSlot, Piece, Prompt
 
-__all__ = ["Found", "Grounding", "Mention", "Sightings", "Scenery", "sightings_of", "with_slots"]
+__all__ = ["LIKENESS", "Found", "Grounding", "Mention", "Sightings", "Scenery", "sightings_of", "with_slots"]
 
-_LIKENESS = 128  # C
+LIKENESS = 128  # C
 _SPAN = 4  # tokens that a word is understood with: "the ceiling light"
 _WAVES = (math.pi, 2 * math.pi, 4 * math.pi, 8 * math.pi)  # a picture's side is told in
 _SURE = 0.5  # weight on a picture's tokens from which on a word has found something
@@ -58,10 +58,12 @@ class Found:
 
     Attributes:
         likely: (R, L, P, N + 1), logarithms of the weights on each picture's tokens; the last one is on none of them.
+        meaning: (R, L, C), what words mean that look.
         starts: for each talk's prompts at which of the L each of their pieces begins.
     """
 
     likely: Tensor
+    meaning: Tensor
     starts: list[list[dict[Piece, int]]]
 
 
@@ -111,10 +113,10 @@ class Grounding(nn.Module):
 
     def __init__(self, width: int, feature_width: int) -> None:
         super().__init__()
-        self.understand = nn.Conv1d(width, _LIKENESS, _SPAN)
-        self.query = nn.Linear(_LIKENESS, _LIKENESS)
-        self.key = nn.Sequential(nn.LayerNorm(feature_width), nn.Linear(feature_width, _LIKENESS))
-        self.nothing = nn.Linear(_LIKENESS, 1)
+        self.understand = nn.Conv1d(width, LIKENESS, _SPAN)
+        self.query = nn.Linear(LIKENESS, LIKENESS)
+        self.key = nn.Sequential(nn.LayerNorm(feature_width), nn.Linear(feature_width, LIKENESS))
+        self.nothing = nn.Linear(LIKENESS, 1)
         self.looks = nn.Linear(8 + 4 * len(_WAVES), width, bias=False)
         nn.init.zeros_(self.looks.weight)
         nn.init.constant_(self.nothing.bias, 6.0)  # most words name nothing, and a picture has many tokens
@@ -130,7 +132,8 @@ class Grounding(nn.Module):
             scenery: of each talk.
         """
         words_RLW, starts = _spread(prompts, lookup, self.understand.in_channels)
-        return Found(self(words_RLW, scenery.features), starts)
+        meaning_RLC = self._meaning(words_RLW)
+        return Found(self._look(meaning_RLC, scenery.features), meaning_RLC, starts)
 
     def of_names(self, names: Sequence[Tensor], features: Tensor) -> Tensor:
         """Where names look that stand alone: (M, P, N + 1), as :class:`Found`.
@@ -142,18 +145,16 @@ class Grounding(nn.Module):
         gap = names[0].new_zeros(_SPAN - 1, names[0].shape[1])
         ends = torch.tensor([len(name) for name in names]).add(len(gap)).cumsum(0) - len(gap) - 1
         row = torch.cat([part for name in names for part in (name, gap)])
-        return self(row[None], features[None])[0, ends]
+        return self._look(self._meaning(row[None]), features[None])[0, ends]
 
-    def forward(self, words: Tensor, features: Tensor) -> Tensor:
-        """Where words (R, L, W) look: (R, L, P, N + 1), see :class:`Found`.
+    def _meaning(self, words_RLW: Tensor) -> Tensor:
+        """What words mean (R, L, C); separate ones are kept apart by at least three rows of zeros."""
+        return F.gelu(self.understand(F.pad(words_RLW.transpose(1, 2), (_SPAN - 1, 0))).transpose(1, 2))
 
-        Args:
-            words: embedded; separate ones are kept apart by at least three rows of zeros.
-            features: (R, P, N, D) of each talk's pictures.
-        """
-        near_RLC = self.understand(F.pad(words.transpose(1, 2), (_SPAN - 1, 0))).transpose(1, 2)
-        query_RLC = self.query(F.gelu(near_RLC))
-        score_RLPN = torch.einsum("rlc,rpnc->rlpn", query_RLC, self.key(features)) / math.sqrt(_LIKENESS)
+    def _look(self, meaning_RLC: Tensor, features: Tensor) -> Tensor:
+        """Where words look in each talk's pictures (R, P, N, D): (R, L, P, N + 1), see :class:`Found`."""
+        query_RLC = self.query(meaning_RLC)
+        score_RLPN = torch.einsum("rlc,rpnc->rlpn", query_RLC, self.key(features)) / math.sqrt(LIKENESS)
         nothing_RLP1 = self.nothing(query_RLC)[:, :, None].expand(-1, -1, score_RLPN.shape[2], -1)
         return torch.cat([score_RLPN, nothing_RLP1], dim=-1).float().log_softmax(dim=-1)
 

@@ -38,7 +38,8 @@ from ..prompts import (
     shared_pieces,
 )
 from ..tokenizer import SpatialTokenizer
-from .grounding import Found, Grounding, Scenery, Sightings
+from .boxes import Boxes
+from .grounding import LIKENESS, Found, Grounding, Scenery, Sightings
 from .numbers import NumberTokens, median_number
 from .places import PlaceProjector
 from .qwen import additive_mask, as_computed, build_qwen
@@ -98,6 +99,7 @@ class Language(nn.Module):
         self.mark = nn.Parameter(torch.randn(width) * 0.02) if config.marks else None
         self.grounding = Grounding(width, feature_width) if config.grounded else None
         self.situation = Situation(width) if config.situated else None
+        self.boxes = Boxes(feature_width, LIKENESS) if config.situated else None
         self.query = nn.Sequential(nn.Linear(_RAY, width), nn.GELU(), nn.Linear(width, width))
         self.view_query = nn.Parameter(torch.randn(width) * 0.02)
         self.condition_projector = (

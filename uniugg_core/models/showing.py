@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -15,7 +16,8 @@ from torch import Tensor
 
 from ..pointmaps import compressed, inverse_transform, mark_points, patch_points, quarters, splat, transform_points
 from ..prompts import CameraSlot, MarkSlot, NameSlot, Piece, Prompt
-from .grounding import Found, Scenery, sightings_of, with_slots
+from .boxes import SOLID, Boxed
+from .grounding import Found, Mention, Scenery, Sightings, sightings_of, with_slots
 from .situation import Elsewhere, Placed, elsewhere, other_picture, poses_between
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ __all__ = [
     "Parts",
     "Shown",
     "Spots",
+    "Things",
     "Whereabouts",
     "Whose",
     "cameras_of",
@@ -43,12 +46,19 @@ Parts = list[list[dict[Piece, Tensor]]]
 
 
 class Whereabouts(NamedTuple):
-    """A place as one picture has it, as a row of :class:`Placed`: (), (3,), (3,), ()."""
+    """A place as one picture has it, as a row of :class:`Placed`: (), (3,), (3,), (), (3,), (SOLID,)."""
 
     share: Tensor
     points: Tensor
     own: Tensor
     near: Tensor
+    center: Tensor
+    solid: Tensor
+
+    @classmethod
+    def point(cls, share: Tensor, points: Tensor, own: Tensor) -> Whereabouts:
+        """A place without any size."""
+        return cls(share, points, own, torch.ones_like(share), points, points.new_zeros(SOLID))
 
 
 Spots = list[list[dict[Piece, Whereabouts]]]
@@ -62,11 +72,30 @@ class Shown:
         prompts: of each talk, with slots for what its names found.
         parts: for each of them what fills which slot, see :meth:`Language.assemble`.
         found: where words looked; None: they do not look.
+        things: what names found, by the boxes' head; None: it has none, or nothing was found.
     """
 
     prompts: Sequence[Sequence[Prompt]]
     parts: Parts
     found: Found | None = None
+    things: Things | None = None
+
+
+@dataclass(frozen=True)
+class Things:
+    """What M names found, as whole things.
+
+    Attributes:
+        names: M of them.
+        share: (M, P), how sure it is that they are there.
+        boxed: in each picture.
+        center: (M, P, 3), of the boxes, in the frame that the question is about.
+    """
+
+    names: Sequence[Mention]
+    share: Tensor
+    boxed: Boxed
+    center: Tensor
 
 
 def show(
@@ -81,7 +110,9 @@ def show(
         poses = [[None] * len(together) for together in prompts]
     parts: Parts = [[{} for _ in together] for together in prompts]
     spots: Spots = [[{} for _ in together] for together in prompts]
-    found = None
+    found = things = None
+    situated = model.config.language.situated
+    cameras_B44 = cameras_of(model, seen, pictures) if situated else None
     if model.config.language.grounded:
         scenery = _scenery(model, seen, pictures)
         found = model.language.ground(prompts, scenery)
@@ -89,7 +120,11 @@ def show(
         if names:
             sighted = sightings_of(names, found, scenery, _frames([poses[name.talk][name.prompt] for name in names]))
             where, own = quarters(sighted.placed).mean(2), quarters(sighted.own).mean(2)
-            told = sighted.share, where, own, sighted.near
+            told = [sighted.share, where, own, sighted.near, where, where.new_zeros(*where.shape[:2], SOLID)]
+            if situated:
+                turns = _turns_of(pictures, names, poses, cameras_B44)
+                things = _things(model.language, names, sighted, found, turns)
+                told[1:] = _as_things(things, where, own, turns)
             for number, (name, row) in enumerate(zip(names, model.language.embed_names(sighted))):
                 talk, place = name.talk, name.prompt
                 for k in range(len(pictures[talk])):
@@ -98,8 +133,7 @@ def show(
                         parts[talk][place][slot] = row[k]
                         spots[talk][place][slot] = Whereabouts(*(part[number, k] for part in told))
     _show_marks(model, seen, pictures, prompts, poses, parts, spots)
-    if model.config.language.situated:
-        cameras_B44 = cameras_of(model, seen, pictures)
+    if situated:
 
         def pose_of(talk: int, place: int, slot: CameraSlot) -> Tensor:
             return cameras_B44[pictures[talk][slot.index]]
@@ -108,8 +142,8 @@ def show(
             return _look(seen, pictures, whose, placed, other_MP, cameras_B44, poses)
 
         tell_cameras(model.language, prompts, pose_of, parts)
-        situate(model.language, prompts, list(map(len, pictures)), parts, spots, look)
-    return Shown(prompts, parts, found)
+        situate(model.language, prompts, list(map(len, pictures)), parts, spots, look, partial(_gaps, model.language))
+    return Shown(prompts, parts, found, things)
 
 
 def leading_places(prompt: Prompt, stops: frozenset[int]) -> dict[Piece, tuple[Piece, Piece]]:
@@ -170,7 +204,44 @@ def _show_marks(
     sure = places.new_ones(())
     rows_MW = model.language.embed_marks(features, own, placed)
     for (talk, place, slot), row, *where in zip(marked, rows_MW, *(quarters(four).mean(1) for four in (placed, own))):
-        parts[talk][place][slot], spots[talk][place][slot] = row, Whereabouts(sure, *where, sure)
+        parts[talk][place][slot], spots[talk][place][slot] = row, Whereabouts.point(sure, *where)
+
+
+def _turns_of(
+    pictures: Sequence[Sequence[int]],
+    names: Sequence[Mention],
+    poses: Sequence[Sequence[Tensor | None]],
+    cameras_B44: Tensor,
+) -> Tensor:
+    """How directions in each picture's own frame are turned in that which names' questions are about (M, P, 3, 3)."""
+    most = max(map(len, pictures))
+    own_MP = torch.tensor([_filled(pictures[name.talk], most) for name in names], device=cameras_B44.device)
+    frames_M44 = _frames([poses[name.talk][name.prompt] for name in names]).to(cameras_B44)
+    return frames_M44[:, None, :3, :3] @ cameras_B44[own_MP][..., :3, :3]
+
+
+def _things(language: Language, names: Sequence[Mention], sighted: Sightings, found: Found, turns: Tensor) -> Things:
+    meaning_MC = found.meaning[[name.talk for name in names], [name.word for name in names]]
+    boxed = language.boxes(sighted, meaning_MC)
+    moved_MP3 = (turns @ (boxed.center - quarters(sighted.own).mean(2).detach())[..., None])[..., 0]
+    return Things(names, sighted.share.detach(), boxed, quarters(sighted.placed).mean(2).detach() + moved_MP3)
+
+
+def _as_things(things: Things, where_MP3: Tensor, own_MP3: Tensor, turns: Tensor) -> list[Tensor]:
+    """What :class:`Whereabouts` say of M names beside how sure they are, by their boxes; nothing is learnt by it."""
+    boxed = things.boxed
+    moved_MP3 = (turns @ (boxed.middle - own_MP3)[..., None])[..., 0]
+    near_MP = (boxed.near / boxed.middle.norm(dim=-1).clamp_min(1e-3)).clamp(0.3, 1.0)
+    told = where_MP3 + moved_MP3, boxed.middle, near_MP, things.center, boxed.solid
+    return [part.detach() for part in told]
+
+
+def _gaps(language: Language, whose: Sequence[Whose], placed: Placed) -> Tensor:
+    """Metres (M,) between places and those that their questions name first."""
+    number_M = torch.arange(len(whose), device=placed.share.device)
+    center_M3, solid_MX = placed.center[number_M, placed.best], placed.solid[number_M, placed.best]
+    with torch.no_grad():
+        return language.boxes.gap(center_M3[placed.first], solid_MX[placed.first], center_M3, solid_MX)
 
 
 @torch.no_grad()
@@ -218,6 +289,7 @@ def situate(
     parts: Parts,
     spots: Spots,
     look: Callable[[Sequence[Whose], Placed, Tensor], tuple[Elsewhere, Elsewhere]],
+    apart: Callable[[Sequence[Whose], Placed], Tensor],
 ) -> None:
     """Adds to what is shown of every place how it lies to others and to other cameras.
 
@@ -229,6 +301,7 @@ def situate(
         spots: where it is.
         look: where their own cameras and others have M places: told of which talk, prompt and slot they are, where they
             are and with which other picture (M, P) each is compared.
+        apart: how many metres (M,) there are to the places that are named first, told the same.
     """
     whose: list[Whose] = []
     leading: list[tuple[int, int]] = []
@@ -242,16 +315,17 @@ def situate(
     if not whose:
         return
     device, most = language.device, max(counts)
-    nowhere = Whereabouts(*(torch.zeros(size, device=device) for size in ((), 3, 3, ())))
+    nowhere = Whereabouts(*(torch.zeros(size, device=device) for size in ((), 3, 3, (), 3, SOLID)))
     slots = [[replace(slot, index=k) for k in range(most)] for *_, slot in whose]
     known = [[spots[talk][place].get(slot, nowhere) for slot in row] for (talk, place, _), row in zip(whose, slots)]
     placed = Placed(
-        *(torch.stack([torch.stack([spot[k].float() for spot in row]) for row in known]) for k in range(4)),
+        *(torch.stack([torch.stack([spot[k].float() for spot in row]) for row in known]) for k in range(len(nowhere))),
         *torch.tensor(leading, device=device).unbind(-1),
     )
     counts_M = torch.tensor([counts[talk] for talk, *_ in whose], device=device)
     other_MP = torch.tensor([_filled(other_picture(counts[talk]), most) for talk, *_ in whose], device=device)
-    rows_MPW = language.situation(placed, other_MP, counts_M > 1, *look(whose, placed, other_MP))
+    elsewheres = look(whose, placed, other_MP)
+    rows_MPW = language.situation(placed, other_MP, counts_M > 1, *elsewheres, apart(whose, placed))
     for (talk, place, _), row, told in zip(whose, slots, rows_MPW):
         part = parts[talk][place]
         part.update({slot: part[slot] + more for slot, more in zip(row, told) if slot in part})

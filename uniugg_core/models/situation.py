@@ -32,6 +32,7 @@ __all__ = [
     "from_first_facing_second",
     "other_picture",
     "poses_between",
+    "sure_of_both",
 ]
 
 _SIDES = (math.pi / 2, math.pi, 2 * math.pi, 4 * math.pi, 8 * math.pi)  # waves of shares of a picture's side
@@ -57,6 +58,8 @@ class Placed:
         points: (M, P, 3), their middles in metres, in the frame that the question is about.
         own: (M, P, 3), the same in the frame of each picture's own camera.
         near: (M, P), how far away their near sides are, as shares of their middles' distances.
+        center: (M, P, 3), as `points`, the middles of whole things, not only of what is visible.
+        solid: (M, P, SOLID), of :class:`~uniugg_core.models.boxes.Boxed`; zeros where a place is no thing.
         first: (M,), for each place the number of the one that its question names first.
         second: (M,), the same of the one named second; the first one where there is no other.
     """
@@ -65,8 +68,15 @@ class Placed:
     points: Tensor
     own: Tensor
     near: Tensor
+    center: Tensor
+    solid: Tensor
     first: Tensor
     second: Tensor
+
+    @property
+    def best(self) -> Tensor:
+        """(M,), the picture that has each place most surely."""
+        return self.share.argmax(1)
 
 
 @dataclass(frozen=True)
@@ -101,10 +111,12 @@ class Situation(nn.Module):
         parts = {"itself": spot, "other": spot, "beside": place, "across": place, "facing": place}
         self.say = nn.ModuleDict({name: _Teller(count, width) for name, (count, _) in parts.items()})
         written = {name: count for name, (_, count) in parts.items()}
-        written |= {"fate": _FATES, "both": _PAIR_WRITTEN, "turned": _TURNED_WRITTEN}
+        written |= {"fate": _FATES, "both": _PAIR_WRITTEN, "turned": _TURNED_WRITTEN, "apart": digits.LENGTH}
         self.write = nn.ModuleDict({name: _Writer(count, width) for name, count in written.items()})
 
-    def forward(self, placed: Placed, compared: Tensor, several: Tensor, itself: Elsewhere, other: Elsewhere) -> Tensor:
+    def forward(
+        self, placed: Placed, compared: Tensor, several: Tensor, itself: Elsewhere, other: Elsewhere, apart: Tensor
+    ) -> Tensor:
         """What is added to places (M, P, W).
 
         Args:
@@ -113,6 +125,7 @@ class Situation(nn.Module):
             several: (M,) bool, whether there is another one.
             itself: from :func:`elsewhere`, of their own cameras.
             other: of the other cameras.
+            apart: (M,), metres to what the question names first, at their closest.
         """
         points, weight = from_first(placed, compared)
         far = points, weight * several[:, None]
@@ -121,6 +134,7 @@ class Situation(nn.Module):
         told.append(self.write["fate"](_fate_written(other), other.there))
         told.append(self.write["both"](_both_written(itself, other, placed.near), other.there * several[:, None]))
         told += [self._place(name, points, weight) for name, (points, weight) in lies.items()]
+        told.append(self.write["apart"](digits.length(apart)[:, None], sure_of_both(placed)))
         return torch.stack(told).sum(0)
 
     def cameras(self, poses: Tensor) -> Tensor:
@@ -184,13 +198,17 @@ def from_first(placed: Placed, pictures: Tensor | None = None) -> tuple[Tensor, 
     Returns:
         (M, P, 3) metres, and how sure that is (M, P): 0 for first ones.
     """
-    middle_MP3, share_MP = placed.points[placed.first], placed.share[placed.first]
+    middle_MP3, share_MP = placed.center[placed.first], placed.share[placed.first]
     if pictures is not None:
         middle_MP3 = middle_MP3.gather(1, pictures[..., None].expand(-1, -1, 3))
         share_MP = share_MP.gather(1, pictures)
-    later_M = placed.first != torch.arange(len(placed.first), device=placed.first.device)
-    weight_MP = placed.share * share_MP * later_M[:, None]
-    return placed.points - middle_MP3, weight_MP
+    weight_MP = placed.share * share_MP * _later(placed)[:, None]
+    return placed.center - middle_MP3, weight_MP
+
+
+def sure_of_both(placed: Placed) -> Tensor:
+    """How sure it is (M, P) that places and the first ones of their questions are there: 0 for first ones."""
+    return placed.share * (placed.share.amax(1)[placed.first] * _later(placed))[:, None]
 
 
 @full_precision
@@ -201,17 +219,21 @@ def from_first_facing_second(placed: Placed) -> tuple[Tensor, Tensor]:
         (M, P, 3) metres, x to the right and z ahead, and how sure that is (M, P): 0 for the first two.
     """
     share_M, picture_M = placed.share.max(1)
-    best_M3 = placed.points[torch.arange(len(picture_M), device=picture_M.device), picture_M]
+    best_M3 = placed.center[torch.arange(len(picture_M), device=picture_M.device), picture_M]
     ahead_M2 = (best_M3[placed.second] - best_M3[placed.first])[:, ::2]
     apart_M = ahead_M2.norm(dim=-1)
     sine_M, cosine_M = (ahead_M2 / apart_M.clamp_min(_NEAR)[:, None]).unbind(-1)
-    x, y, z = (placed.points - best_M3[placed.first][:, None]).unbind(-1)
+    x, y, z = (placed.center - best_M3[placed.first][:, None]).unbind(-1)
     sine, cosine = sine_M[:, None], cosine_M[:, None]
     turned = torch.stack([cosine * x - sine * z, y, sine * x + cosine * z], dim=-1)
     number = torch.arange(len(picture_M), device=picture_M.device)
     later_M = (placed.first != number) & (placed.second != number) & (apart_M > _NEAR)
     weight_M = share_M[placed.first] * share_M[placed.second] * later_M
     return turned, placed.share * weight_M[:, None]
+
+
+def _later(placed: Placed) -> Tensor:
+    return placed.first != torch.arange(len(placed.first), device=placed.first.device)
 
 
 @full_precision

@@ -138,7 +138,10 @@ class QuestionMaker:
             sights[views] = Sight(pair, views)
         maker = scene.MAKERS.get(name) or commanded.MAKERS[name]
         question = maker(sights[views], rng)
-        return None if question is None else replace(question, mentions=sights[views].mentions(question.text))
+        if question is None:
+            return None
+        mentions = sights[views].mentions(question.text)
+        return replace(question, mentions=mentions, things=sights[views].things(mentions))
 
 
 def _always(pair: ViewPair, rng: Random) -> Question:

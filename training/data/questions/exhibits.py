@@ -27,6 +27,7 @@ __all__ = [
     "THINGS",
     "Shot",
     "draw_half",
+    "draw_radii",
     "draw_spot",
     "exhibit",
     "exhibited",
@@ -35,16 +36,29 @@ __all__ = [
 
 THINGS = tuple(name for name in CLASSES if name not in STRUCTURE)
 NO_PICTURE = ()
+_LEAST = 0.1  # metres between things that are compared
 STILL = ((1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 0.0, 1.0))
 
 
 @dataclass(frozen=True)
 class Shot:
-    """The camera that a question is asked of: tangent of half its field of view; all views; how it is spoken of."""
+    """What a question is asked of.
+
+    Attributes:
+        half: tangent of half the camera's field of view.
+        radii: of the things, which are balls.
+        views: all there are.
+        place: how the camera's own is spoken of.
+    """
 
     half: float
+    radii: tuple[float, ...]
     views: tuple[int, ...] = (0,)
     place: str = "in the image"
+
+    def gap(self, spots: list[Spot], one: int, other: int) -> float:
+        """Metres between two things at their closest."""
+        return math.dist(spots[one], spots[other]) - self.radii[one] - self.radii[other]
 
 
 def exhibit(rng: Random) -> Question:
@@ -54,9 +68,11 @@ def exhibit(rng: Random) -> Question:
         half = draw_half(rng)
         names = tuple(some_names(rng, 5))
         spots = [draw_spot(rng, half) for _ in names]
-        question = maker(rng, list(names), spots, Shot(half))
+        shot = Shot(half, draw_radii(rng, len(names)))
+        question = maker(rng, list(names), spots, shot)
         if question is not None:
-            return exhibited(question, Exhibition(names, tuple((spot,) for spot in spots), half, (STILL,)))
+            each = tuple((spot,) for spot in spots)
+            return exhibited(question, Exhibition(names, each, half, (STILL,), radii=shot.radii))
 
 
 def exhibited(question: Question, shown: Exhibition) -> Question:
@@ -87,6 +103,11 @@ def draw_spot(rng: Random, half: float, near: float = 0.5, far: float = 6.0) -> 
     return rng.uniform(-half, half) * ahead, rng.uniform(-half, half) * ahead, ahead
 
 
+def draw_radii(rng: Random, count: int) -> tuple[float, ...]:
+    """Of things."""
+    return tuple(rng.uniform(0.05, 0.5) for _ in range(count))
+
+
 def _far_enough(lengths: Sequence[float], least: float) -> bool:
     ranked = sorted(lengths)
     return ranked[1] - ranked[0] >= least and ranked[1] >= RATIO * ranked[0]
@@ -100,7 +121,7 @@ def _camera_distance(rng: Random, names: list[str], spots: list[Spot], shot: Sho
 
 
 def _object_distance(rng: Random, names: list[str], spots: list[Spot], shot: Shot) -> Question | None:
-    distance = math.dist(spots[0], spots[1])
+    distance = shot.gap(spots, 0, 1)
     text = phrase(rng, "object_distance", a=names[0], b=names[1])
     return metres("object_distance", text, distance, shot.views) if distance >= APART else None
 
@@ -121,8 +142,8 @@ def _depth_order(rng: Random, names: list[str], spots: list[Spot], shot: Shot) -
 
 def _relative_distance(rng: Random, names: list[str], spots: list[Spot], shot: Shot) -> Question | None:
     others = tuple(names[1 : rng.choice((4, 5))])
-    gaps = [math.dist(spots[0], spot) for spot in spots[1 : len(others) + 1]]
-    if not _far_enough(gaps, APART):
+    gaps = [shot.gap(spots, 0, other) for other in range(1, len(others) + 1)]
+    if min(gaps) < _LEAST or not _far_enough(gaps, APART):
         return None
     text, reason = phrase(rng, "relative_distance", a=names[0]), because(LETTERS, gaps)
     return lettered("relative_distance", text, others, gaps.index(min(gaps)), shot.views, reason=reason)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from ..graph import SceneGraph, SceneObject
 from ..views import ViewPair
 from ..world.classes import PLURAL
+from .types import Mention, Thing
 
 __all__ = ["CLEAR", "TRACE", "Sight", "plural", "spoken_name"]
 
@@ -85,9 +87,18 @@ class Sight:
                 groups.setdefault(item.name, []).append(item)
         return {name: tuple(items) for name, items in groups.items()}
 
-    def mentions(self, text: str) -> tuple[tuple[int, int, tuple[int, ...]], ...]:
+    def mentions(self, text: str) -> tuple[Mention, ...]:
         """Names of visible things in a text: where each begins and ends, and the ids of what it names."""
         return tuple((*match.span(), self._ids[match[0].lower()]) for match in self._names.finditer(text))
+
+    def things(self, mentions: Sequence[Mention]) -> tuple[Thing | None, ...]:
+        """What each of :meth:`mentions` names; None where it is several things."""
+        return tuple(self._thing(*ids) if len(ids) == 1 else None for *_, ids in mentions)
+
+    def _thing(self, object_id: int) -> Thing:
+        item, pose = self.graph[object_id], self.pair.reference.world_from_camera
+        center = (np.asarray(item.center) - pose[:3, 3]) @ pose[:3, :3]
+        return Thing(item, tuple(center.tolist()))
 
     @cached_property
     def _ids(self) -> dict[str, tuple[int, ...]]:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ..graph import SceneObject
+
 __all__ = [
     "LETTERS",
     "Exhibition",
     "Matrix",
+    "Mention",
     "Question",
     "Spot",
+    "Thing",
     "because",
     "choice",
     "length",
@@ -21,6 +25,8 @@ __all__ = [
 ]
 
 Matrix = tuple[tuple[float, ...], ...]
+
+Mention = tuple[int, int, tuple[int, ...]]  # a name in a text: where it begins and ends, ids of what it names
 
 Spot = tuple[float, float, float]  # x, y, z in metres, in a camera's optical frame
 
@@ -38,6 +44,7 @@ class Exhibition:
         cameras: first_from_camera of every view.
         surfaces: for each thing and view the metres from the other camera, the commanded one or the other view's, to
             what that one sees in the thing's direction; None: the thing itself.
+        radii: of the things, which are balls where it matters how far they are apart; none: they are points.
     """
 
     names: tuple[str, ...]
@@ -45,6 +52,15 @@ class Exhibition:
     half: float
     cameras: tuple[Matrix, ...]
     surfaces: tuple[tuple[float | None, ...], ...] = ()
+    radii: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Thing:
+    """A thing that a question names: its box in the scene graph, and the middle of that in the reference's frame."""
+
+    box: SceneObject
+    center: Spot
 
 
 @dataclass(frozen=True)
@@ -67,7 +83,8 @@ class Question:
     reason: str = ""  # what the answer follows from: "the chair 1.2 m, the table 3.0 m"
     objects: tuple[int, ...] = ()  # evidence: object ids of the scene graph
     points: tuple[tuple[int, int, int], ...] = ()  # evidence: (view, x, y) of marked points
-    mentions: tuple[tuple[int, int, tuple[int, ...]], ...] = ()  # names in `text`: where they begin and end, object ids
+    mentions: tuple[Mention, ...] = ()  # names in `text`
+    things: tuple[Thing | None, ...] = ()  # what `mentions` name; None where it is several things
     shown: Exhibition | None = None  # instead of pictures; `mentions` are numbers of its things then
     target_from_reference: Matrix | None = None  # commanded pose that the question is about, (4, 4)
 

@@ -11,7 +11,7 @@ from random import Random
 
 import numpy as np
 
-from .exhibits import OF_ALL, OF_ONE, STILL, Shot, draw_half, draw_spot, exhibited, some_names
+from .exhibits import OF_ALL, OF_ONE, STILL, Shot, draw_half, draw_radii, draw_spot, exhibited, some_names
 from .motions import Motion
 from .points import RATIO, change_asked, commanded, motion_asked
 from .types import LETTERS, Exhibition, Matrix, Question, Spot, because, choice, lettered, metres, verdicts
@@ -196,10 +196,10 @@ def _of_one(rng: Random, half: float, pose: np.ndarray) -> Question | None:
     """What one of two pictures shows."""
     view, across = _across(rng, pose)
     spots = [draw_spot(rng, half) for _ in range(5)]
-    names, shot = some_names(rng, 5), Shot(half, _PAIR, where(rng, _PAIR, view))
+    names, shot = some_names(rng, 5), Shot(half, draw_radii(rng, 5), _PAIR, where(rng, _PAIR, view))
     question = rng.choice(OF_ONE)(rng, names, spots, shot)
     theirs = [_moved(across, spot) for spot in spots]
-    return question and _of_two(question, names, (spots, theirs) if view == 0 else (theirs, spots), half, pose)
+    return question and _of_two(question, names, (spots, theirs) if view == 0 else (theirs, spots), shot, pose)
 
 
 def _of_all(rng: Random, half: float, pose: np.ndarray) -> Question | None:
@@ -208,17 +208,18 @@ def _of_all(rng: Random, half: float, pose: np.ndarray) -> Question | None:
     drawn = [(draw_spot(rng, half), rng.choice(_PAIR)) for _ in range(5)]
     mine = [spot if view == 0 else _moved(back, spot) for spot, view in drawn]
     theirs = [spot if view == 1 else _moved(pose, spot) for spot, view in drawn]
-    names = some_names(rng, 5)
-    question = rng.choice(OF_ALL)(rng, names, mine, Shot(half, _PAIR))
-    return question and _of_two(question, names, (mine, theirs), half, pose)
+    names, shot = some_names(rng, 5), Shot(half, draw_radii(rng, 5), _PAIR)
+    question = rng.choice(OF_ALL)(rng, names, mine, shot)
+    return question and _of_two(question, names, (mine, theirs), shot, pose)
 
 
 def _of_two(
-    question: Question, names: list[str], spots: tuple[list[Spot], list[Spot]], half: float, pose: np.ndarray
+    question: Question, names: list[str], spots: tuple[list[Spot], list[Spot]], shot: Shot, pose: np.ndarray
 ) -> Question:
     """The question with its things, each in those of two pictures that it is in."""
-    both = ([spot if _inside(spot, half) > -1e-6 else None for spot in one] for one in spots)
-    return exhibited(question, Exhibition(tuple(names), tuple(zip(*both)), half, _cameras(pose)))
+    both = ([spot if _inside(spot, shot.half) > -1e-6 else None for spot in one] for one in spots)
+    shown = Exhibition(tuple(names), tuple(zip(*both)), shot.half, _cameras(pose), radii=shot.radii)
+    return exhibited(question, shown)
 
 
 _MAKERS: tuple[Callable[[Random, float, np.ndarray], Question | None], ...] = (

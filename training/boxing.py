@@ -1,0 +1,97 @@
+"""How far off the boxes are that a model says of what names found: what its boxes' head learns from.
+
+Shape letters: M things, V views.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+
+import torch
+from torch import Tensor
+
+from uniugg_core.models.boxes import Boxes
+from uniugg_core.models.showing import Things
+from uniugg_core.pointmaps import transform_points
+
+from .data.questions.types import Thing
+from .data.views import PairBatch
+from .mentions import Name
+
+__all__ = ["box_loss"]
+
+_VISIBLE = 0.002  # share of a picture from which on a thing's box is learnt from it
+_NEAREST = 0.02  # share of a thing's pixels that its nearest point leaves out as noise, as questions do
+_TOUCHING = 0.1  # metres; things that are nearer to each other count as that near
+_SIZES = 0.3  # weight of the sides of boxes beside where they are
+
+
+def box_loss(boxes: Boxes, things: Things, names: Sequence[Name], truth: PairBatch) -> Tensor:
+    """L1 of logarithms of near sides, of boxes' sides and of gaps between them, and misses of middles by the distance.
+
+    Args:
+        boxes: the head that said them.
+        things: what it said.
+        names: names in questions, with what they name.
+        truth: what the questions are about, with instance maps.
+
+    Returns:
+        the sum of the means; 0 where nothing was found that has a box.
+    """
+    rows = {(mention.talk, mention.word): row for row, mention in enumerate(things.names)}
+    found = [(rows[name.talk, name.last], name) for name in names if name.thing and (name.talk, name.last) in rows]
+    seen = list(_seen(found, truth))
+    if not seen:
+        return things.boxed.near.sum() * 0
+    row_M, place_M = torch.tensor([one[:2] for one in seen], device=things.share.device).unbind(-1)
+    near_M, middle_M3, center_M3 = (torch.stack(part) for part in zip(*(one[2:5] for one in seen)))
+    sides_M3 = torch.tensor([one[5] for one in seen], device=near_M.device).log()
+    boxed, away_M1 = things.boxed, middle_M3.norm(dim=-1, keepdim=True)
+    near = (boxed.near[row_M, place_M] / near_M).log().abs().mean()
+    middle = ((boxed.middle[row_M, place_M] - middle_M3) / away_M1).norm(dim=-1).mean()
+    center = ((boxed.center[row_M, place_M] - center_M3) / away_M1).norm(dim=-1).mean()
+    sides = (boxed.solid[row_M, place_M, :3] - sides_M3).abs().mean()
+    loss = near + middle + center + _SIZES * sides
+    gaps = _gaps(boxes, things, found)
+    return loss if gaps is None else loss + gaps
+
+
+def _seen(
+    found: Sequence[tuple[int, Name]], truth: PairBatch
+) -> Iterator[tuple[int, int, Tensor, Tensor, Tensor, tuple[float, float, float]]]:
+    """Every thing in every picture that shows it: its row and that picture's number, near side, middles and sides."""
+    points_BV = truth.points().float()
+    least = _VISIBLE * truth.instances[0, 0].numel()
+    for row, name in found:
+        for place, view in enumerate(name.views):
+            visible_n3 = points_BV[name.row, view][truth.instances[name.row, view] == name.thing.box.id]
+            if len(visible_n3) < least:
+                continue
+            center_3 = torch.tensor(name.thing.center, device=points_BV.device)
+            if view:
+                center_3 = transform_points(truth.target_from_reference[name.row].float(), center_3[None])[0]
+            near = visible_n3.norm(dim=-1).quantile(_NEAREST)
+            yield row, place, near, visible_n3.mean(0), center_3, name.thing.box.size
+
+
+def _gaps(boxes: Boxes, things: Things, found: Sequence[tuple[int, Name]]) -> Tensor | None:
+    """L1 of logarithms of how far things are apart that one question names."""
+    asked: Mapping[tuple[int, int], dict[int, Thing]] = {}
+    for row, name in found:
+        asked.setdefault((name.talk, name.prompt), {})[row] = name.thing
+    pairs = [
+        (*pair, max(_TOUCHING, own[pair[0]].box.distance(own[pair[1]].box)))
+        for own in asked.values()
+        for pair in combinations(own, 2)
+    ]
+    if not pairs:
+        return None
+    one_K, other_K = torch.tensor([pair[:2] for pair in pairs], device=things.share.device).unbind(-1)
+    true_K = torch.tensor([pair[2] for pair in pairs], device=things.share.device)
+    best_M = things.share.argmax(1)
+    number_M = torch.arange(len(best_M), device=best_M.device)
+    # where boxes are is learnt from where they are, not from how far apart
+    center_M3, solid_MX = things.center[number_M, best_M].detach(), things.boxed.solid[number_M, best_M]
+    told = boxes.gap(center_M3[one_K], solid_MX[one_K], center_M3[other_K], solid_MX[other_K])
+    return (told / true_K).log().abs().mean()
