@@ -213,11 +213,10 @@ def _sightings(things: Sequence[_Thing], generator: torch.Generator) -> Sighting
 
 
 def _gaps(things: Sequence[_Thing], placed: Placed) -> Tensor:
-    """Metres (M,) between the things, which are balls, and the first ones of their questions."""
-    number_M = torch.arange(len(things), device=placed.share.device)
-    middle_M3, radius_M = placed.points[number_M, placed.best], placed.share.new_tensor([one.radius for one in things])
-    away_M = (middle_M3 - middle_M3[placed.first]).norm(dim=-1)
-    return (away_M - radius_M - radius_M[placed.first]).clamp_min(_TOUCHING)
+    """Metres (M, P) between the things, which are balls, and the first ones of their questions."""
+    first_M, radius_M = placed.first, placed.share.new_tensor([one.radius for one in things])
+    away_MP = (placed.points - placed.points[first_M, placed.best[first_M]][:, None]).norm(dim=-1)
+    return (away_MP - (radius_M + radius_M[first_M])[:, None]).clamp_min(_TOUCHING)
 
 
 def _look(things: Sequence[_Thing], placed: Placed, other_MP: Tensor) -> tuple[Elsewhere, Elsewhere]:

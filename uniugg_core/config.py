@@ -387,7 +387,7 @@ def _tiny() -> ModelConfig:
     """
     return ModelConfig(
         name="tiny",
-        image_size=128,
+        image_size=160,
         encoder=EncoderConfig(
             width=256, depth=6, heads=4, patch=16, position_grid=16, stem=(32, 64, 128), calibrated=True
         ),

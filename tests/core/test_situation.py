@@ -295,7 +295,7 @@ class TestModel:
         model, places = Situation(16), placed((0, 0, 0), (1, 1, 1))
         lens = torch.eye(3).expand(3, 2, 3, 3), torch.ones(2)
         there = elsewhere(places.points, places.share, torch.eye(4).expand(3, 2, 4, 4), *lens)
-        told = model(places, torch.tensor([[1, 0]] * 3), torch.tensor([True] * 3), there, there, torch.ones(3))
+        told = model(places, torch.tensor([[1, 0]] * 3), torch.tensor([True] * 3), there, there, torch.ones(3, 2))
         assert told.shape == (3, 2, 16) and not told.any()
         (told.sum() + model.cameras(rigid(1)[None]).sum()).backward()
         assert all(parameter.grad is not None for parameter in model.parameters())
@@ -319,30 +319,35 @@ class TestModel:
             for name in ("itself", "beside"):
                 torch.nn.init.eye_(model.write[name].weight)
             model.write["apart"].weight[140:188] = torch.eye(48)
-            model.write["turned"].weight[100:166] = torch.eye(66)
         lens = torch.eye(3).expand(3, 2, 3, 3), torch.ones(2)
         there = elsewhere(places.points, places.share, torch.eye(4).expand(3, 2, 4, 4), *lens)
         compared, several = torch.tensor([[1, 0]] * 3), torch.tensor([False] * 3)
+        nowhere, apart = (
+            dataclasses.replace(there, there=there.there * 0),
+            torch.tensor([[0.7, 0.7], [3.4, 5.0], [1, 1]]),
+        )
         with torch.no_grad():
-            nowhere, apart = dataclasses.replace(there, there=there.there * 0), torch.tensor([0.7, 3.4, 5.0])
             first, told = model(places, compared, several, there, nowhere, apart)[:2]
-            pose = torch.eye(4)
+        length = digits.length(torch.tensor([1.0, math.sqrt(26)]))
+        torch.testing.assert_close(first[0, : digits.LENGTH], length[0])  # the first place lies nowhere from itself
+        beside = digits.coordinate(torch.tensor([3.0, 0.0])).flatten()
+        spot = torch.cat([length[1], digits.percent(there.spot[1, 0, 0])])
+        torch.testing.assert_close(told[0, :44] - beside, spot[:44])
+        torch.testing.assert_close(told[0, 44:68], spot[44:])
+        assert torch.equal(told[:, 140:188], digits.length(torch.tensor([3.4, 5.0]))) and not first[:, 140:188].any()
+
+    def test_a_camera_is_told_of_as_it_is_written(self):
+        model, pose = Situation(200), torch.eye(4)
+        with torch.no_grad():
+            torch.nn.init.eye_(model.write["beside"].weight)
+            model.write["turned"].weight[100:166] = torch.eye(66)
+            model.write["apart"].weight[50:98] = torch.eye(48)
             pose[:3, :3] = torch.from_numpy(Rotation.from_euler("y", -43, degrees=True).as_matrix())
             pose[:3, 3] = torch.tensor([1.26, 0.0, -0.4])
             stood, looked = model.cameras(pose[None])[0]
-        length = digits.length(torch.tensor([1.0, math.sqrt(26)]))
-        torch.testing.assert_close(first[0, : digits.LENGTH], length[0])  # the first place lies nowhere from itself
-        lies = digits.coordinate(torch.tensor([3.0, 0.0]))
-        beside = torch.cat([digits.length(torch.tensor(5.0)), *lies])
-        spot = torch.cat([length[1], digits.percent(there.spot[1, 0, 0])])
-        torch.testing.assert_close(told[0, : len(beside)] - beside, torch.nn.functional.pad(spot, (0, 24)))
-        assert torch.equal(told[0, 140:188], digits.length(torch.tensor(3.4))) and not first[:, 140:188].any()
-        for row, lies, length in (
-            (stood, pose[[0, 2], 3], pose[:3, 3].norm()),
-            (looked, pose[[0, 2], 2], torch.ones(())),
-        ):
-            beside = torch.cat([digits.length(length), digits.coordinate(lies).flatten()])
-            torch.testing.assert_close(row[:100], torch.nn.functional.pad(beside, (0, 100 - len(beside))))
+        for row, lies in ((stood, pose[[0, 2], 3]), (looked, pose[[0, 2], 2])):
+            torch.testing.assert_close(row[:44], digits.coordinate(lies).flatten())
+        assert torch.equal(stood[50:98], digits.length(pose[:3, 3].norm())) and not looked[50:98].any()
         turned = digits.degrees(torch.tensor([math.radians(-45), 0.0]), 5).flatten()
         turned = torch.cat([turned, digits.degrees(torch.tensor(math.radians(43)), 1)])
         assert torch.equal(looked[100:166], turned) and not stood[100:].any()
@@ -357,7 +362,7 @@ class TestModel:
             places = points_placed(sure, points, none, none, near)
             lens = torch.eye(3).expand(1, 2, 3, 3), torch.ones(2)
             itself = elsewhere(points, sure, still, *lens)
-            compared, several, apart = torch.tensor([[1, 0]]), torch.tensor([True]), torch.ones(1)
+            compared, several, apart = torch.tensor([[1, 0]]), torch.tensor([True]), torch.ones(1, 2)
             return model(places, compared, several, itself, other(itself), apart)[..., :count]
 
     def test_how_far_from_either_camera_is_told_in_their_order(self):

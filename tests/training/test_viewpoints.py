@@ -288,3 +288,27 @@ def test_how_things_of_two_pictures_lie_to_each_other():
         if exercised.answer in ("left", "right"):
             assert exercised.answer == ("right" if side > 0 else "left")
     assert 0.2 < only_one / views < 0.95, "some are in one picture, some in both"
+
+
+def test_the_gap_between_things_is_told(monkeypatch):
+    """From the first one that the question names, as the answer has it."""
+    model = UniUGG.initialised(preset("tiny"), 0, TOKENIZER)
+    questions = BY_FAMILY["object_distance"][:24]
+    told = []
+    situate = showing.situate
+
+    def listening(language, prompts, counts, parts, spots, look, apart):
+        def also(whose, placed):
+            told.append((whose, placed, apart(whose, placed)))
+            return told[-1][2]
+
+        situate(language, prompts, counts, parts, spots, look, also)
+
+    monkeypatch.setattr("training.exercising.situate", listening)
+    exercise(model, TOKENIZER, questions, torch.Generator().manual_seed(0))
+    ((whose, placed, gaps),) = told
+    assert len(whose) == 2 * len(questions)
+    for number, (_, place, _) in enumerate(whose):
+        if placed.first[number] != number:
+            for picture in placed.share[number].nonzero()[:, 0]:
+                near(questions[place], float(gaps[number, picture]))

@@ -237,11 +237,19 @@ def _as_things(things: Things, where_MP3: Tensor, own_MP3: Tensor, turns: Tensor
 
 
 def _gaps(language: Language, whose: Sequence[Whose], placed: Placed) -> Tensor:
-    """Metres (M,) between places and those that their questions name first."""
+    """Metres (M, P) between places and those that their questions name first.
+
+    A thing is where it is seen best; a marked point is a place of its own in every picture.
+    """
     number_M = torch.arange(len(whose), device=placed.share.device)
-    center_M3, solid_MX = placed.center[number_M, placed.best], placed.solid[number_M, placed.best]
+    best_M3, best_MX = placed.center[number_M, placed.best], placed.solid[number_M, placed.best]
+    thing_M11 = best_MX[:, None, -1:] > 0
+    center_MP3 = torch.where(thing_M11, best_M3[:, None], placed.center)
+    solid_MPX = torch.where(thing_M11, best_MX[:, None], placed.solid)
+    first_MP3 = best_M3[placed.first][:, None].expand_as(center_MP3)
+    first_MPX = best_MX[placed.first][:, None].expand_as(solid_MPX)
     with torch.no_grad():
-        return language.boxes.gap(center_M3[placed.first], solid_MX[placed.first], center_M3, solid_MX)
+        return language.boxes.gap(first_MP3, first_MPX, center_MP3, solid_MPX)
 
 
 @torch.no_grad()
@@ -301,7 +309,7 @@ def situate(
         spots: where it is.
         look: where their own cameras and others have M places: told of which talk, prompt and slot they are, where they
             are and with which other picture (M, P) each is compared.
-        apart: how many metres (M,) there are to the places that are named first, told the same.
+        apart: how many metres (M, P) there are to the places that are named first, told the same.
     """
     whose: list[Whose] = []
     leading: list[tuple[int, int]] = []

@@ -40,7 +40,7 @@ _METRES = tuple(2 * math.pi / length for length in (1.0, 2.0, 4.0, 8.0, 16.0))  
 _LOGARITHMS = (1.0, 2.0, 4.0, 8.0, 16.0)  # ... of logarithms of lengths
 _SPOT, _PLACE = 47, 55  # numbers of what _spot_told and _place_told give
 _SPOT_WRITTEN = digits.LENGTH + digits.PERCENT
-_PLACE_WRITTEN = digits.LENGTH + 2 * digits.COORDINATE
+_PLACE_WRITTEN = 2 * digits.COORDINATE
 _TURNED_WRITTEN = 3 * digits.DEGREES
 _PAIR_WRITTEN = 2 * digits.LENGTH
 _FATES = 3  # of a place to another camera: seen, hidden, out of the picture
@@ -125,7 +125,7 @@ class Situation(nn.Module):
             several: (M,) bool, whether there is another one.
             itself: from :func:`elsewhere`, of their own cameras.
             other: of the other cameras.
-            apart: (M,), metres to what the question names first, at their closest.
+            apart: (M, P), metres to what the question names first, at their closest.
         """
         points, weight = from_first(placed, compared)
         far = points, weight * several[:, None]
@@ -134,7 +134,7 @@ class Situation(nn.Module):
         told.append(self.write["fate"](_fate_written(other), other.there))
         told.append(self.write["both"](_both_written(itself, other, placed.near), other.there * several[:, None]))
         told += [self._place(name, points, weight) for name, (points, weight) in lies.items()]
-        told.append(self.write["apart"](digits.length(apart)[:, None], sure_of_both(placed)))
+        told.append(self.write["apart"](digits.length(apart), sure_of_both(placed)))
         return torch.stack(told).sum(0)
 
     def cameras(self, poses: Tensor) -> Tensor:
@@ -146,8 +146,9 @@ class Situation(nn.Module):
         lies = poses[:, :3, [3, 2]].transpose(1, 2)
         sure = poses.new_ones(len(poses), 2)
         told = self._place("beside", lies, sure) + self._place("facing", lies, sure)
-        turned = self.write["turned"](_turned_written(poses), sure[:, 0])
-        return told + torch.stack([torch.zeros_like(turned), turned], dim=1)
+        moved = self.write["apart"](digits.length(poses[:, :3, 3].norm(dim=-1)), sure[:, 0])
+        turned = self.write["turned"](_turned_written(poses), sure[:, 1])
+        return told + torch.stack([moved, turned], dim=1)
 
     def _place(self, name: str, points: Tensor, weight: Tensor) -> Tensor:
         return self.say[name](_place_told(points), weight) + self.write[name](_place_written(points), weight)
@@ -328,9 +329,8 @@ def _fate_written(there: Elsewhere) -> Tensor:
 
 
 def _place_written(points: Tensor) -> Tensor:
-    """(M, P, _PLACE_WRITTEN): how far away, to the right and ahead."""
-    aside, ahead = digits.coordinate(points[..., 0]), digits.coordinate(points[..., 2])
-    return torch.cat([digits.length(points.norm(dim=-1)), aside, ahead], dim=-1)
+    """(M, P, _PLACE_WRITTEN): how far to the right and ahead."""
+    return torch.cat([digits.coordinate(points[..., 0]), digits.coordinate(points[..., 2])], dim=-1)
 
 
 @full_precision
