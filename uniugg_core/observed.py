@@ -6,8 +6,9 @@ the network, or the room's layout, has the surface at about the same distance, i
 the mean is the better one.
 What is imagined beside it is fitted to it: its distances are scaled, and its colours shifted, by what they were off by
 where both are known, so that a floor or a wall goes on across the seam without a step, and less so the farther away
-that is. What is then at about the distance of one of the room's surfaces (:mod:`~uniugg_core.layout`) is put onto it:
-a network that paints a wall knows that it is one, and where it is only as well as from a single picture.
+that is. What is then at about the distance of one of the room's surfaces (:mod:`~uniugg_core.layout`) is taken most of
+the way to it: a network that paints a wall knows that it is one, and where that is less well than the wall that goes
+on, but not so badly that it has nothing to say.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ _REACH = 0.1  # of the picture's width: over how much the misfit is averaged
 _LARGEST = 0.7  # natural logarithm of a distance's correction; more is a mistake, not a misfit
 _PRIOR = 1e-3  # weight of the misfit of the whole picture, which counts where nothing else is near
 _FADES = 0.32  # of the picture's width: over how much the fit fades
-_SNAPS = 0.5  # natural logarithm of two distances' ratio up to which a surface of the room is what was imagined there
+_SNAPS = 0.3  # natural logarithm of two distances' ratio up to which a surface of the room is what was imagined there
+_SURELY = 0.6  # share that the surface has in where that is then
 _FEW = 20  # pixels; with fewer there is nothing to fit to
 
 
@@ -90,7 +92,7 @@ def keep_observed(
     if surfaces is not None:
         off = np.log(np.maximum(surfaces, 1e-6) / np.maximum(np.linalg.norm(away, axis=-1) * scale, 1e-6))
         off = np.where(np.isfinite(off), off, 0.0)
-        say = np.where(kept, _FLAT * np.exp(-np.square(off / _THERE)), np.exp(-np.power(off / _SNAPS, 4)))
+        say = np.where(kept, _FLAT * np.exp(-np.square(off / _THERE)), _SURELY * np.exp(-np.power(off / _SNAPS, 4)))
         scale *= np.exp(off * say)
     mine = center + away * scale[..., None]
     confidence = imagined.confidence.clone()
