@@ -176,7 +176,7 @@ class TestCommands:
     def test_info_of_the_tiny_model_as_a_table(self, capsys):
         assert cli.main(["info"]) == 0
         text = capsys.readouterr().out
-        assert text.startswith("tiny, untrained") and "MiB" in text and "8 x 8 x 6" in text
+        assert text.startswith("tiny, untrained") and "MiB" in text and "10 x 10 x 6" in text
 
     def test_info_of_a_preset_that_does_not_exist(self, capsys):
         assert cli.main(["info", "--preset", "huge"]) == 2

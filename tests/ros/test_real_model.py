@@ -64,7 +64,7 @@ def test_a_pose_in_the_map_gives_clouds_view_and_frusta(talker):
         assert len(points) > 1000 and (points["source"] == source).all()
         assert cloud.is_dense and np.isfinite(points["x"]).all() and (points["confidence"] > 0).all()
     view = talker.next(names.VIEW)
-    assert (view.width, view.height, view.encoding) == (128, 128, "rgb8")
+    assert (view.width, view.height, view.encoding) == (160, 160, "rgb8")
     centre = talker.next(names.FRUSTA).markers[1].points[0]
     assert (centre.x, centre.y, centre.z) == pytest.approx((0, 0, 0.5), abs=1e-6)  # half a metre straight ahead
 

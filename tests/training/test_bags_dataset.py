@@ -127,7 +127,7 @@ def test_settings(recordings):
     changes = [f"data.path={recordings / 'folder'}", "data.options.held_out=3"]
     config = TrainConfig.load(CONFIGS / "tiny" / "finetune" / "encoder.yaml", changes)
     source = open_source(config.data, config.model.resolve(), "validation")
-    assert isinstance(source, BagsDataset) and source.config == BagsConfig(size=128, held_out=3, questions=4)
+    assert isinstance(source, BagsDataset) and source.config == BagsConfig(size=160, held_out=3, questions=4)
     for change in ("data.path=null", "data.options.size=0", "data.options.sized=3", "data.path=/nowhere"):
         config = TrainConfig.load(CONFIGS / "tiny" / "finetune" / "encoder.yaml", [*changes, change])
         error = refused(open_source, config.data, config.model.resolve(), "train")
