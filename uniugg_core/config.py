@@ -134,7 +134,8 @@ class LanguageConfig:
     grounded: bool = False  # words look for what they name in the pictures before they are read, and what they find is
     # shown behind them as marks are; needs `placed` and `marks`
     situated: bool = False  # what is shown of a place also says where it lies from the first one that the question
-    # names and where another camera has it, and later pictures come with their cameras' poses; needs `grounded`
+    # names and where another camera has it, of a thing that is found so by the box that a head sees in it, and later
+    # pictures come with their cameras' poses; needs `grounded`
 
 
 @dataclass(frozen=True)
@@ -382,7 +383,7 @@ def _tiny() -> ModelConfig:
     * The language model reads the decoder's points beside the encoder's features, of all pictures in the first one's
       frame too, and is shown the places that a question names by their coordinates, and things by their names. What
       geometry says of these it is told as well, in numbers and as these are written: lengths, how they lie to each
-      other and to other cameras. A number that it is unsure of is the median of what it might say, not digit by
+      other and to other cameras, and how far things are apart by the boxes that a head sees in what was found. A number that it is unsure of is the median of what it might say, not digit by
       likeliest digit.
     """
     return ModelConfig(
