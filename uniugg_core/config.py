@@ -383,8 +383,8 @@ def _tiny() -> ModelConfig:
     * The language model reads the decoder's points beside the encoder's features, of all pictures in the first one's
       frame too, and is shown the places that a question names by their coordinates, and things by their names. What
       geometry says of these it is told as well, in numbers and as these are written: lengths, how they lie to each
-      other and to other cameras, and how far things are apart by the boxes that a head sees in what was found. A number that it is unsure of is the median of what it might say, not digit by
-      likeliest digit.
+      other and to other cameras, and how far things are apart by the boxes that a head sees in what was found. A
+      number that it is unsure of is the median of what it might say, not digit by likeliest digit.
     """
     return ModelConfig(
         name="tiny",
