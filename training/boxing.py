@@ -5,7 +5,7 @@ Shape letters: M things, V views.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 import torch
@@ -77,7 +77,7 @@ def _seen(
 
 def _gaps(boxes: Boxes, things: Things, found: Sequence[tuple[int, Name]]) -> Tensor | None:
     """L1 of logarithms of how far things are apart that one question names."""
-    asked: Mapping[tuple[int, int], dict[int, Thing]] = {}
+    asked: dict[tuple[int, int], dict[int, Thing]] = {}
     for row, name in found:
         asked.setdefault((name.talk, name.prompt), {})[row] = name.thing
     pairs = [

@@ -51,7 +51,7 @@ def asked():
     return pairs, questions, names
 
 
-def true_things(pairs, names, boxes: Boxes) -> Things:
+def true_things(pairs, names) -> Things:
     """As a model says them that knows."""
     count = len(names)
     near, share = torch.ones(count, 2), torch.zeros(count, 2)
@@ -117,7 +117,7 @@ def test_names_come_with_their_boxes(asked):
 
 def test_who_knows_loses_nothing(asked):
     pairs, _, names = asked
-    things, truth = true_things(pairs, names, None), PairBatch.collate(pairs)
+    things, truth = true_things(pairs, names), PairBatch.collate(pairs)
     assert float(box_loss(told(names, things), things, names, truth)) == pytest.approx(0, abs=2e-3)
 
 
@@ -132,20 +132,20 @@ def test_who_knows_loses_nothing(asked):
 )
 def test_what_is_wrong_costs_as_much_as_it_is_wrong(asked, change, loss):
     pairs, _, names = asked
-    things, truth = true_things(pairs, names, None), PairBatch.collate(pairs)
+    things, truth = true_things(pairs, names), PairBatch.collate(pairs)
     wrong = replace(things, boxed=change(things.boxed))
     assert float(box_loss(told(names, things), wrong, names, truth)) == pytest.approx(loss, abs=5e-3)
 
 
 def test_gaps_that_are_wrong_cost_their_logarithm(asked):
     pairs, _, names = asked
-    things, truth = true_things(pairs, names, None), PairBatch.collate(pairs)
+    things, truth = true_things(pairs, names), PairBatch.collate(pairs)
     assert float(box_loss(told(names, things, 1.5), things, names, truth)) == pytest.approx(math.log(1.5), abs=2e-3)
 
 
 def test_what_was_not_found_teaches_nothing(asked):
     pairs, _, names = asked
-    things, truth = true_things(pairs, names, None), PairBatch.collate(pairs)
+    things, truth = true_things(pairs, names), PairBatch.collate(pairs)
     elsewhere = replace(things, names=[replace(mention, word=-1) for mention in things.names])
     assert float(box_loss(KnowsGaps(), elsewhere, names, truth)) == 0
     several = [replace(name, thing=None) for name in names]
