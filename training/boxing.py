@@ -13,6 +13,7 @@ from torch import Tensor
 
 from uniugg_core.models.boxes import Boxes
 from uniugg_core.models.showing import Things
+from uniugg_core.models.situation import where_surest
 from uniugg_core.pointmaps import transform_points
 
 from .data.questions.types import Thing
@@ -89,9 +90,7 @@ def _gaps(boxes: Boxes, things: Things, found: Sequence[tuple[int, Name]]) -> Te
         return None
     one_K, other_K = torch.tensor([pair[:2] for pair in pairs], device=things.share.device).unbind(-1)
     true_K = torch.tensor([pair[2] for pair in pairs], device=things.share.device)
-    best_M = things.share.argmax(1)
-    number_M = torch.arange(len(best_M), device=best_M.device)
     # where boxes are is learnt from where they are, not from how far apart
-    center_M3, solid_MX = things.center[number_M, best_M].detach(), things.boxed.solid[number_M, best_M]
+    center_M3, solid_MX = (where_surest(part, things.share) for part in (things.center.detach(), things.boxed.solid))
     told = boxes.gap(center_M3[one_K], solid_MX[one_K], center_M3[other_K], solid_MX[other_K])
     return (told / true_K).log().abs().mean()

@@ -15,7 +15,7 @@ from torch import Tensor
 from uniugg_core.models.grounding import Found, Sightings, with_slots
 from uniugg_core.models.language import Lessons
 from uniugg_core.models.showing import Parts, Spots, Whereabouts, Whose, situate, tell_cameras
-from uniugg_core.models.situation import Elsewhere, Placed, elsewhere
+from uniugg_core.models.situation import Elsewhere, Placed, elsewhere, where_surest
 from uniugg_core.models.uniugg import UniUGG
 from uniugg_core.pointmaps import compressed, inverse_transform, quarters, transform_points
 from uniugg_core.prompts import CameraSlot, NameSlot, Piece, Prompt, question_prompt
@@ -215,7 +215,7 @@ def _sightings(things: Sequence[_Thing], generator: torch.Generator) -> Sighting
 def _gaps(things: Sequence[_Thing], placed: Placed) -> Tensor:
     """Metres (M, P) between the things, which are balls, and the first ones of their questions."""
     first_M, radius_M = placed.first, placed.share.new_tensor([one.radius for one in things])
-    away_MP = (placed.points - placed.points[first_M, placed.best[first_M]][:, None]).norm(dim=-1)
+    away_MP = (placed.points - where_surest(placed.points, placed.share)[first_M][:, None]).norm(dim=-1)
     return (away_MP - (radius_M + radius_M[first_M])[:, None]).clamp_min(_TOUCHING)
 
 

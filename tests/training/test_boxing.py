@@ -78,7 +78,7 @@ def true_things(pairs, names) -> Things:
         world = np.asarray(name.thing.box.center) - first.world_from_camera[:3, 3]
         placed[row] = torch.from_numpy(world @ first.world_from_camera[:3, :3])
     mentions = [Mention(name.talk, name.prompt, number, name.last) for number, name in enumerate(names)]
-    return Things(mentions, share, Boxed(near, middle, center, solid), placed)
+    return Things(mentions, share, Boxed(near, middle, center, solid), placed, placed)
 
 
 class KnowsGaps(Boxes):

@@ -27,6 +27,8 @@ _GEOMETRY = 12 + 1 + 3 + 4 + 1 + 1
 SOLID = 3 + _CODE + 1  # numbers of Boxed.solid
 _LARGEST = 1.0  # natural logarithm of what a length is corrected by at most
 _LEAST = 0.05  # metres
+_CLOSE = 0.2  # metres; things whose middles are nearer to each other are told of as that near
+_RATIOS = -3.0, 0.5  # natural logarithms of a gap's ratio to how far apart middles are, the least and the largest
 
 
 @dataclass(frozen=True)
@@ -102,8 +104,9 @@ class Boxes(nn.Module):
         one, other = solid.float(), other_solid.float()
         # the same whichever is named first
         pair = torch.stack([torch.cat([one, other], dim=-1), torch.cat([other, one], dim=-1)])
-        told = torch.cat([away, away.log(), plan, rel[..., 1:2].abs(), plan / away, 1 / away.clamp_min(0.2)], dim=-1)
+        nearness = 1 / away.clamp_min(_CLOSE)
+        told = torch.cat([away, away.log(), plan, rel[..., 1:2].abs(), plan / away, nearness], dim=-1)
         told = torch.cat([told.expand(2, *told.shape), pair], dim=-1)
         said = self.between(told.to(self.between[0].weight.dtype)).float().mean(0)
         things = (one * other)[..., -1:]
-        return (away * (things * said.clamp(-3.0, 0.5)).exp())[..., 0]
+        return (away * (things * said.clamp(*_RATIOS)).exp())[..., 0]

@@ -18,7 +18,7 @@ from ..pointmaps import compressed, inverse_transform, mark_points, patch_points
 from ..prompts import CameraSlot, MarkSlot, NameSlot, Piece, Prompt
 from .boxes import SOLID, Boxed
 from .grounding import Found, Mention, Scenery, Sightings, sightings_of, with_slots
-from .situation import Elsewhere, Placed, elsewhere, other_picture, poses_between
+from .situation import Elsewhere, Placed, elsewhere, other_picture, poses_between, where_surest
 
 if TYPE_CHECKING:
     from .language import Language
@@ -89,13 +89,22 @@ class Things:
         names: M of them.
         share: (M, P), how sure it is that they are there.
         boxed: in each picture.
-        center: (M, P, 3), of the boxes, in the frame that the question is about.
+        points, center: (M, P, 3), the middles of what is visible and of the boxes, in the frame that the question is
+            about.
     """
 
     names: Sequence[Mention]
     share: Tensor
     boxed: Boxed
+    points: Tensor
     center: Tensor
+
+    def whereabouts(self) -> Whereabouts:
+        """Of all of them in all pictures, (M, P, ...). Nothing is learnt by it."""
+        boxed = self.boxed
+        near_MP = (boxed.near / boxed.middle.norm(dim=-1).clamp_min(1e-3)).clamp(0.3, 1.0)
+        told = self.share, self.points, boxed.middle, near_MP, self.center, boxed.solid
+        return Whereabouts(*(part.detach() for part in told))
 
 
 def show(
@@ -119,19 +128,18 @@ def show(
         prompts, names = with_slots(prompts, found, scenery.there)
         if names:
             sighted = sightings_of(names, found, scenery, _frames([poses[name.talk][name.prompt] for name in names]))
-            where, own = quarters(sighted.placed).mean(2), quarters(sighted.own).mean(2)
-            told = [sighted.share, where, own, sighted.near, where, where.new_zeros(*where.shape[:2], SOLID)]
             if situated:
                 turns = _turns_of(pictures, names, poses, cameras_B44)
                 things = _things(model.language, names, sighted, found, turns)
-                told[1:] = _as_things(things, where, own, turns)
+                told = things.whereabouts()
             for number, (name, row) in enumerate(zip(names, model.language.embed_names(sighted))):
                 talk, place = name.talk, name.prompt
                 for k in range(len(pictures[talk])):
                     slot = NameSlot(k, name.number)
                     if slot in prompts[talk][place].pieces:
                         parts[talk][place][slot] = row[k]
-                        spots[talk][place][slot] = Whereabouts(*(part[number, k] for part in told))
+                        if situated:
+                            spots[talk][place][slot] = Whereabouts(*(part[number, k] for part in told))
     _show_marks(model, seen, pictures, prompts, poses, parts, spots)
     if situated:
 
@@ -221,19 +229,12 @@ def _turns_of(
 
 
 def _things(language: Language, names: Sequence[Mention], sighted: Sightings, found: Found, turns: Tensor) -> Things:
+    """What names found, by the boxes' head; what it corrects is turned from the pictures' own frames by `turns`."""
     meaning_MC = found.meaning[[name.talk for name in names], [name.word for name in names]]
     boxed = language.boxes(sighted, meaning_MC)
-    moved_MP3 = (turns @ (boxed.center - quarters(sighted.own).mean(2).detach())[..., None])[..., 0]
-    return Things(names, sighted.share.detach(), boxed, quarters(sighted.placed).mean(2).detach() + moved_MP3)
-
-
-def _as_things(things: Things, where_MP3: Tensor, own_MP3: Tensor, turns: Tensor) -> list[Tensor]:
-    """What :class:`Whereabouts` say of M names beside how sure they are, by their boxes; nothing is learnt by it."""
-    boxed = things.boxed
-    moved_MP3 = (turns @ (boxed.middle - own_MP3)[..., None])[..., 0]
-    near_MP = (boxed.near / boxed.middle.norm(dim=-1).clamp_min(1e-3)).clamp(0.3, 1.0)
-    told = where_MP3 + moved_MP3, boxed.middle, near_MP, things.center, boxed.solid
-    return [part.detach() for part in told]
+    own_MP3, where_MP3 = (quarters(four).mean(2).detach() for four in (sighted.own, sighted.placed))
+    points, center = (where_MP3 + (turns @ (to - own_MP3)[..., None])[..., 0] for to in (boxed.middle, boxed.center))
+    return Things(names, sighted.share.detach(), boxed, points, center)
 
 
 def _gaps(language: Language, whose: Sequence[Whose], placed: Placed) -> Tensor:
@@ -241,8 +242,7 @@ def _gaps(language: Language, whose: Sequence[Whose], placed: Placed) -> Tensor:
 
     A thing is where it is seen best; a marked point is a place of its own in every picture.
     """
-    number_M = torch.arange(len(whose), device=placed.share.device)
-    best_M3, best_MX = placed.center[number_M, placed.best], placed.solid[number_M, placed.best]
+    best_M3, best_MX = (where_surest(part, placed.share) for part in (placed.center, placed.solid))
     thing_M11 = best_MX[:, None, -1:] > 0
     center_MP3 = torch.where(thing_M11, best_M3[:, None], placed.center)
     solid_MPX = torch.where(thing_M11, best_MX[:, None], placed.solid)

@@ -2,7 +2,8 @@
 
 A language model of a few layers reads a length that it is told much sooner than it learns to take it from a place, let
 alone from two. So what is shown of a place also says how far away it is, and where in its picture; how it lies from the
-first place that the question names, and to somebody there who faces the second one; where another camera has it, the
+first place that the question names, how far it is from that at their closest, and how it lies to somebody there who
+faces the second one; where another camera has it, the
 commanded one or that of the other picture, and whether that one sees it. Behind a question about several pictures
 stands from where and in which direction the later ones were taken. Numbers that answers consist of are also told as
 they are written (:mod:`.digits`).
@@ -33,6 +34,7 @@ __all__ = [
     "other_picture",
     "poses_between",
     "sure_of_both",
+    "where_surest",
 ]
 
 _SIDES = (math.pi / 2, math.pi, 2 * math.pi, 4 * math.pi, 8 * math.pi)  # waves of shares of a picture's side
@@ -72,11 +74,6 @@ class Placed:
     solid: Tensor
     first: Tensor
     second: Tensor
-
-    @property
-    def best(self) -> Tensor:
-        """(M,), the picture that has each place most surely."""
-        return self.share.argmax(1)
 
 
 @dataclass(frozen=True)
@@ -207,6 +204,11 @@ def from_first(placed: Placed, pictures: Tensor | None = None) -> tuple[Tensor, 
     return placed.center - middle_MP3, weight_MP
 
 
+def where_surest(values: Tensor, share: Tensor) -> Tensor:
+    """Of values (M, P, ...) those (M, ...) of the picture that has each place most surely, by its share (M, P)."""
+    return values[torch.arange(len(share), device=share.device), share.argmax(1)]
+
+
 def sure_of_both(placed: Placed) -> Tensor:
     """How sure it is (M, P) that places and the first ones of their questions are there: 0 for first ones."""
     return placed.share * (placed.share.amax(1)[placed.first] * _later(placed))[:, None]
@@ -219,16 +221,15 @@ def from_first_facing_second(placed: Placed) -> tuple[Tensor, Tensor]:
     Returns:
         (M, P, 3) metres, x to the right and z ahead, and how sure that is (M, P): 0 for the first two.
     """
-    share_M, picture_M = placed.share.max(1)
-    best_M3 = placed.center[torch.arange(len(picture_M), device=picture_M.device), picture_M]
+    share_M, best_M3 = placed.share.amax(1), where_surest(placed.center, placed.share)
     ahead_M2 = (best_M3[placed.second] - best_M3[placed.first])[:, ::2]
     apart_M = ahead_M2.norm(dim=-1)
     sine_M, cosine_M = (ahead_M2 / apart_M.clamp_min(_NEAR)[:, None]).unbind(-1)
     x, y, z = (placed.center - best_M3[placed.first][:, None]).unbind(-1)
     sine, cosine = sine_M[:, None], cosine_M[:, None]
     turned = torch.stack([cosine * x - sine * z, y, sine * x + cosine * z], dim=-1)
-    number = torch.arange(len(picture_M), device=picture_M.device)
-    later_M = (placed.first != number) & (placed.second != number) & (apart_M > _NEAR)
+    number = torch.arange(len(placed.second), device=placed.second.device)
+    later_M = _later(placed) & (placed.second != number) & (apart_M > _NEAR)
     weight_M = share_M[placed.first] * share_M[placed.second] * later_M
     return turned, placed.share * weight_M[:, None]
 

@@ -36,8 +36,8 @@ __all__ = [
 
 THINGS = tuple(name for name in CLASSES if name not in STRUCTURE)
 NO_PICTURE = ()
-_LEAST = 0.1  # metres between things that are compared
 STILL = ((1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 0.0, 1.0))
+_LEAST = 0.1  # metres between things that are compared
 
 
 @dataclass(frozen=True)
