@@ -1,4 +1,4 @@
-"""How far off the boxes are that a model says of what names found: what its boxes' head learns from.
+"""How far off the boxes and numbers are that a model says of what names found: what its boxes' head learns from.
 
 Shape letters: M things, V views.
 """
@@ -11,11 +11,12 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from uniugg_core.models.boxes import Boxes
+from uniugg_core.models.boxes import MANY, Boxes, many_of
 from uniugg_core.models.showing import Things
 from uniugg_core.models.situation import where_surest
 from uniugg_core.pointmaps import transform_points
 
+from .data.questions.sight import CLEAR, TRACE
 from .data.questions.types import Thing
 from .data.views import PairBatch
 from .mentions import Name
@@ -26,10 +27,12 @@ _VISIBLE = 0.002  # share of a picture from which on a thing's box is learnt fro
 _NEAREST = 0.02  # share of a thing's pixels that its nearest point leaves out as noise, as questions do
 _TOUCHING = 0.1  # metres; things that are nearer to each other count as that near
 _SIZES = 0.3  # weight of the sides of boxes beside where they are
+_COUNTS = 0.3  # ... and of how many things names found
 
 
 def box_loss(boxes: Boxes, things: Things, names: Sequence[Name], truth: PairBatch) -> Tensor:
-    """L1 of logarithms of near sides, of boxes' sides and of gaps between them, and misses of middles by the distance.
+    """L1 of logarithms of near sides, of boxes' sides and of gaps between them, misses of middles by the distance, and
+    cross-entropy of how many things names found.
 
     Args:
         boxes: the head that said them.
@@ -38,13 +41,14 @@ def box_loss(boxes: Boxes, things: Things, names: Sequence[Name], truth: PairBat
         truth: what the questions are about, with instance maps.
 
     Returns:
-        the sum of the means; 0 where nothing was found that has a box.
+        the sum of the means; 0 where nothing was found.
     """
     rows = {(mention.talk, mention.word): row for row, mention in enumerate(things.names)}
-    found = [(rows[name.talk, name.last], name) for name in names if name.thing and (name.talk, name.last) in rows]
-    seen = list(_seen(found, truth))
+    known = [(rows[name.talk, name.last], name) for name in names if (name.talk, name.last) in rows]
+    found = [(row, name) for row, name in known if name.thing]
+    seen, counts = list(_seen(found, truth)), _counts(things, known, truth)
     if not seen:
-        return things.boxed.near.sum() * 0
+        return counts
     row_M, place_M = torch.tensor([one[:2] for one in seen], device=things.share.device).unbind(-1)
     near_M, middle_M3, center_M3 = (torch.stack(part) for part in zip(*(one[2:5] for one in seen)))
     sides_M3 = torch.tensor([one[5] for one in seen], device=near_M.device).log()
@@ -53,7 +57,7 @@ def box_loss(boxes: Boxes, things: Things, names: Sequence[Name], truth: PairBat
     middle = ((boxed.middle[row_M, place_M] - middle_M3) / away_M1).norm(dim=-1).mean()
     center = ((boxed.center[row_M, place_M] - center_M3) / away_M1).norm(dim=-1).mean()
     sides = (boxed.solid[row_M, place_M, :3] - sides_M3).abs().mean()
-    loss = near + middle + center + _SIZES * sides
+    loss = near + middle + center + _SIZES * sides + counts
     gaps = _gaps(boxes, things, found)
     return loss if gaps is None else loss + gaps
 
@@ -74,6 +78,25 @@ def _seen(
                 center_3 = transform_points(truth.target_from_reference[name.row].float(), center_3[None])[0]
             near = visible_n3.norm(dim=-1).quantile(_NEAREST)
             yield row, place, near, visible_n3.mean(0), center_3, name.thing.box.size
+
+
+def _counts(things: Things, known: Sequence[tuple[int, Name]], truth: PairBatch) -> Tensor:
+    """How surprising numbers of things in sight are; pictures that show too little of one to be sure are left out."""
+    shares: dict[tuple[int, int], list[float]] = {}
+    counted = []
+    for row, name in known:
+        for place, view in enumerate(name.views):
+            if (name.row, view) not in shares:
+                pixels = truth.instances[name.row, view].flatten().long()
+                shares[name.row, view] = (pixels.bincount(minlength=256) / len(pixels)).tolist()
+            own = [shares[name.row, view][item] for item in name.ids]
+            number = sum(share >= CLEAR for share in own)
+            if number and not any(TRACE <= share < CLEAR for share in own):
+                counted.append((row, place, min(number, MANY) - 1))
+    if not counted:
+        return things.boxed.solid.sum() * 0
+    row_K, place_K, number_K = torch.tensor(counted, device=things.share.device).unbind(-1)
+    return -_COUNTS * many_of(things.boxed.solid)[row_K, place_K, number_K].clamp_min(1e-6).log().mean()
 
 
 def _gaps(boxes: Boxes, things: Things, found: Sequence[tuple[int, Name]]) -> Tensor | None:

@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 STAGES = ("teacher", "encoder", "vae", "unified")
-PHASES = ("align", "joint", "final")
+PHASES = ("ground", "align", "joint", "final")
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,8 @@ class VAEStageConfig:
 class UnifiedStageConfig:
     """Stage 3: language model, queries and denoiser on frozen vision parts."""
 
-    phase: str = "joint"  # "align" (visual projector on answers), "joint", or "final" (few generation batches)
+    phase: str = "joint"  # "ground" (where words look, and boxes of what they find, by rooms' names; for models with
+    # language.grounded), "align" (visual projector on answers), "joint", or "final" (few generation batches)
     generation_share: float = 0.5  # share of micro-batches that generate; the rest answer questions
     drill_share: float = 0.0  # share of micro-batches that are exercises without pictures, taken off both
     generation_weight: float = 1.0  # lambda

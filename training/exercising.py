@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from uniugg_core.models.grounding import Found, Sightings, with_slots
+from uniugg_core.models.boxes import MANY, SOLID, solid_of
+from uniugg_core.models.grounding import RANGES, Found, Sightings, with_slots
 from uniugg_core.models.language import Lessons
 from uniugg_core.models.showing import Parts, Spots, Whereabouts, Whose, situate, tell_cameras
 from uniugg_core.models.situation import Elsewhere, Placed, elsewhere, where_surest
@@ -43,6 +44,16 @@ class _Thing:
     shown: Exhibition
     which: int  # of the exhibition's things
     commanded: Matrix | None  # the pose that the question is about
+
+    @property
+    def solid(self) -> Tensor:
+        """What is told of it as a whole thing, (SOLID,); zeros: nothing."""
+        shown = self.shown
+        if not (shown.sides or shown.counts):
+            return torch.zeros(SOLID)
+        sides = torch.tensor(shown.sides[self.which] if shown.sides else (0.5, 0.5, 0.5)).log()
+        number = shown.counts[self.which] if shown.counts else 1
+        return solid_of(sides, F.one_hot(torch.tensor(min(number, MANY) - 1), MANY).float())
 
     @property
     def radius(self) -> float:
@@ -163,12 +174,13 @@ def _parts(
         where_MP3, own_MP3 = (quarters(points.to(device)).mean(2) for points in (seen.placed, seen.own))
         told = seen.share.to(device), where_MP3, own_MP3
         for number, thing in enumerate(things):
-            talk, place = thing.talk, thing.place
+            talk, place, solid = thing.talk, thing.place, thing.solid.to(device)
             for view, slot in enumerate(thing.slots):
                 if slot in prompts[talk][place].pieces:
                     rows_MPW = named_MPW if isinstance(slot, NameSlot) else marked_MPW
                     parts[talk][place][slot] = rows_MPW[number, view]
-                    spots[talk][place][slot] = Whereabouts.point(*(part[number, view] for part in told))
+                    where = Whereabouts.point(*(part[number, view] for part in told))
+                    spots[talk][place][slot] = where._replace(solid=solid)
     if model.config.language.situated:
 
         def pose_of(talk: int, place: int, slot: CameraSlot) -> Tensor:
@@ -208,8 +220,9 @@ def _sightings(things: Sequence[_Thing], generator: torch.Generator) -> Sighting
     extent_MP3 = 0.03 + 0.2 * torch.rand(count, _MOST, 3, generator=generator)
     spread_MP2 = 0.02 + 0.1 * torch.rand(count, _MOST, 2, generator=generator)
     outline_MP4, none = torch.cat([picture_MP2, spread_MP2], dim=-1), torch.empty(0)
-    places = compressed(own_MPQ3), compressed(placed_MPQ3)
-    return Sightings(share_MP, none, *places, extent_MP3, outline_MP4, torch.ones_like(share_MP))
+    places, ranges_MPK = (compressed(own_MPQ3), compressed(placed_MPQ3)), torch.ones(count, _MOST, len(RANGES))
+    crowd_MP2 = torch.zeros(count, _MOST, 2)
+    return Sightings(share_MP, none, none, *places, extent_MP3, outline_MP4, ranges_MPK, crowd_MP2)
 
 
 def _gaps(things: Sequence[_Thing], placed: Placed) -> Tensor:

@@ -36,7 +36,7 @@ _LARGEST = 0.7  # natural logarithm of a distance's correction; more is a mistak
 _PRIOR = 1e-3  # weight of the misfit of the whole picture, which counts where nothing else is near
 _FADES = 0.32  # of the picture's width: over how much the fit fades
 _SNAPS = 0.3  # natural logarithm of two distances' ratio up to which a surface of the room is what was imagined there
-_SURELY = 0.6  # share that the surface has in where that is then
+_SURELY = 0.8  # share that the surface has in where that is then
 _FEW = 20  # pixels; with fewer there is nothing to fit to
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from uniugg_core.models.boxes import SOLID, Boxes
-from uniugg_core.models.grounding import Sightings
+from uniugg_core.models.boxes import MANY, SOLID, Boxes, is_thing, many_of, sides_of, solid_of
+from uniugg_core.models.grounding import RANGES, Sightings
 from uniugg_core.pointmaps import compressed, quarters
 
-D, C = 12, 6
+D, E, C = 12, 10, 6
 
 
 def sightings(count: int = 3, pictures: int = 2, seed: int = 0) -> Sightings:
@@ -17,14 +17,17 @@ def sightings(count: int = 3, pictures: int = 2, seed: int = 0) -> Sightings:
     points = torch.rand(count, pictures, 4, 3, generator=draw) + torch.tensor([0.0, 0.0, 2.0])
     share = torch.rand(count, pictures, generator=draw)
     features = torch.randn(count, pictures, D, generator=draw)
-    extent, outline = (0.1 + torch.rand(count, pictures, n, generator=draw) for n in (3, 4))
+    states = torch.randn(count, pictures, E, generator=draw)
+    extent, outline, ranges, crowd = (
+        0.1 + torch.rand(count, pictures, n, generator=draw) for n in (3, 4, len(RANGES), 2)
+    )
     own = compressed(points)
-    return Sightings(share, features, own, own, extent, outline, 0.5 + share / 2)
+    return Sightings(share, features, states, own, own, extent, outline, ranges, crowd)
 
 
 def trained(seed: int = 0) -> Boxes:
     torch.manual_seed(seed)
-    boxes = Boxes(D, C)
+    boxes = Boxes(D, E, C)
     for parameter in boxes.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return boxes
@@ -35,12 +38,13 @@ MEANING = torch.randn(3, C, generator=torch.Generator().manual_seed(1))
 
 def test_untrained_it_leaves_what_was_found():
     found = sightings()
-    boxed = Boxes(D, C)(found, MEANING)
+    boxed = Boxes(D, E, C)(found, MEANING)
     middle = quarters(found.own).mean(2)
     torch.testing.assert_close(boxed.middle, middle)
     torch.testing.assert_close(boxed.center, middle)
     torch.testing.assert_close(boxed.near, found.near * middle.norm(dim=-1))
-    assert torch.equal(boxed.solid[..., :3], torch.zeros(3, 2, 3)) and (boxed.solid[..., -1] == 1).all()
+    assert torch.equal(sides_of(boxed.solid), torch.ones(3, 2, 3)) and (is_thing(boxed.solid) == 1).all()
+    torch.testing.assert_close(many_of(boxed.solid), torch.full((3, 2, MANY), 1 / MANY))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -49,7 +53,8 @@ def test_lengths_are_lengths_whatever_is_said(dtype):
     assert boxed.near.shape == (3, 2) and boxed.solid.shape == (3, 2, SOLID)
     for part in (boxed.near, boxed.middle, boxed.center, boxed.solid):
         assert part.dtype == torch.float32 and part.isfinite().all()
-    assert (boxed.near > 0).all()
+    assert (boxed.near > 0).all() and (sides_of(boxed.solid) > 0).all()
+    torch.testing.assert_close(many_of(boxed.solid).sum(-1), torch.ones(3, 2))
 
 
 def test_it_learns_from_boxes_alone():
@@ -59,9 +64,18 @@ def test_it_learns_from_boxes_alone():
     found.share.requires_grad_()
     boxes = trained()
     boxed = boxes(found, meaning)
-    (boxed.near.sum() + boxed.center.sum()).backward()
+    (boxed.near.sum() + boxed.center.sum() + many_of(boxed.solid)[..., 0].sum()).backward()
     assert meaning.grad is None and found.features.grad is None and found.share.grad is None
-    assert all(parameter.grad is not None for parameter in boxes.read.parameters())
+    for part in (boxes.norms, boxes.thing, boxes.said, boxes.counted):
+        assert all(parameter.grad is not None for parameter in part.parameters())
+
+
+def test_whole_things_are_told_of_by_their_parts():
+    sides, many = torch.rand(4, 3), torch.rand(4, MANY).softmax(-1)
+    solid = solid_of(sides.log(), many)
+    assert solid.shape == (4, SOLID) and (is_thing(solid) == 1).all() and not is_thing(torch.zeros(SOLID))
+    torch.testing.assert_close(sides_of(solid), sides)
+    torch.testing.assert_close(many_of(solid), many)
 
 
 class TestGap:
@@ -84,5 +98,5 @@ class TestGap:
 
     def test_untrained_it_is_how_far_the_middles_are_apart(self):
         centers, solids = torch.randn(2, 5, 3), torch.ones(2, 5, SOLID)
-        gap = Boxes(D, C).gap(centers[0], solids[0], centers[1], solids[1])
+        gap = Boxes(D, E, C).gap(centers[0], solids[0], centers[1], solids[1])
         torch.testing.assert_close(gap, (centers[1] - centers[0]).norm(dim=-1).clamp_min(0.05))

@@ -49,3 +49,10 @@ def test_turns_are_rounded_as_commands_say_them() -> None:
 def test_shares_are_told_in_hundredths() -> None:
     told = digits.percent(torch.tensor([-0.5, 0.071, 0.5, 2.0])).view(4, 2, 10).argmax(-1)
     assert told.tolist() == [[0, 0], [0, 7], [5, 0], [9, 9]]
+
+
+@given(st.integers(1, 999))
+def test_centimetres_are_written_as_answers_say_them(whole: int) -> None:
+    told = digits.centimetres(torch.tensor(whole / 100, dtype=torch.float64)).view(3, 11)
+    assert (told.sum(-1) == 1).all()
+    assert "".join("0123456789 "[place.argmax()] for place in told) == f"{whole:<3}"

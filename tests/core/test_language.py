@@ -25,7 +25,9 @@ GRID = (SMALL.grid, SMALL.grid)
 def language(**changes) -> Language:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        built = Language(dataclasses.replace(SMALL.language, **changes), SMALL.encoder.width).eval()
+        built = Language(
+            dataclasses.replace(SMALL.language, **changes), SMALL.encoder.width, SMALL.decoder.width
+        ).eval()
     built.bind(TOKENIZER)
     return built
 
@@ -102,7 +104,7 @@ class TestCondition:
         assert torch.equal(null[0, 0], null[1, 4]) and null.abs().sum() > 0
 
     def test_without_projector_the_states_come_raw(self):
-        raw = Language(SMALL.language, SMALL.encoder.width, project=False)
+        raw = Language(SMALL.language, SMALL.encoder.width, SMALL.decoder.width, project=False)
         raw.bind(TOKENIZER)
         assert raw.condition(features(), rays()).shape == (1, TOKENS, SMALL.language.width)
         refused(ErrorCode.REQUEST_INVALID, raw.null, torch.zeros(1, 1, 1))
@@ -110,12 +112,12 @@ class TestCondition:
 
 class TestBinding:
     def test_a_tokenizer_is_needed(self):
-        unbound = Language(SMALL.language, SMALL.encoder.width)
+        unbound = Language(SMALL.language, SMALL.encoder.width, SMALL.decoder.width)
         refused(ErrorCode.CHECKPOINT_MISSING, unbound.condition, features(), rays())
         refused(ErrorCode.CHECKPOINT_MISSING, lambda: next(unbound.generate(torch.zeros(3, 32), 1)))
 
     def test_it_must_fit(self):
-        small = Language(dataclasses.replace(SMALL.language, vocab_size=1000), SMALL.encoder.width)
+        small = Language(dataclasses.replace(SMALL.language, vocab_size=1000), SMALL.encoder.width, SMALL.decoder.width)
         assert "2048" in refused(ErrorCode.CHECKPOINT_MISMATCH, small.bind, TOKENIZER)
 
 
@@ -336,7 +338,8 @@ class TestPlaces:
             language__grounded=True,
         )
         quarters = torch.zeros(1, 1, TOKENS, 4, 3)
-        scenery = Scenery(features()[None], quarters, quarters, torch.ones(1, 1) > 0, GRID)
+        states = torch.zeros(1, 1, TOKENS, SMALL.decoder.width)
+        scenery = Scenery(features()[None], states, quarters, quarters, torch.ones(1, 1) > 0, GRID)
         refused(ErrorCode.REQUEST_INVALID, language(points=True).ground, [[question_prompt(TOKENIZER, "x")]], scenery)
 
 
@@ -375,6 +378,7 @@ class TestGrounding:
         shape = (talks, pictures, TOKENS)
         return Scenery(
             torch.randn(*shape, SMALL.encoder.width, generator=draw),
+            torch.randn(*shape, SMALL.decoder.width, generator=torch.Generator().manual_seed(4)),
             *(torch.rand(2, *shape, 4, 3, generator=draw) + torch.tensor([0.0, 0.0, 1.0])),
             torch.ones(talks, pictures, dtype=torch.bool),
             GRID,
@@ -449,6 +453,7 @@ class TestGrounding:
         torch.testing.assert_close(seen.near[0, 1], away.clamp(0.3, 1.0))
         torch.testing.assert_close(seen.share, torch.tensor([[0.0, 1.0]]))
         torch.testing.assert_close(seen.features[0, 1], scenery.features[0, 1, 3])
+        torch.testing.assert_close(seen.states[0, 1], scenery.states[0, 1, 3])
         torch.testing.assert_close(seen.placed[0, 1], compressed(scenery.placed[0, 1, 3]))
         column, row = 3 % GRID[1], 3 // GRID[1]
         middle = torch.tensor([(column + 0.5) / GRID[1], (row + 0.5) / GRID[0]])
@@ -470,7 +475,7 @@ class TestGrounding:
 
     def test_a_picture_that_is_not_there_is_not_looked_at(self):
         model, two = self.model(), self.scenery()
-        one = Scenery(*(part[:, :1] for part in (two.features, two.own, two.placed, two.there)), two.grid)
+        one = Scenery(*(part[:, :1] for part in (two.features, two.states, two.own, two.placed, two.there)), two.grid)
         gone = dataclasses.replace(two, there=torch.tensor([[True, False]]))
         (less,), (said,) = self.look(model, ["Is it the chair?"], gone)
         (same,), (alone,) = self.look(model, ["Is it the chair?"], one)

@@ -54,7 +54,7 @@ class TestQwen2:
     def test_sizes_and_weights(self, qwen, qwen_folder):
         config, tensors = read_qwen2(qwen_folder, SMALL.language)
         assert config == SIZES
-        language = Language(config, 32)
+        language = Language(config, 32, 32)
         load_qwen2(language, qwen_folder)
         ids = torch.arange(12)[None]
         with torch.no_grad():
@@ -110,7 +110,7 @@ class TestQwen2:
         refused(ErrorCode.CHECKPOINT_INVALID, read_qwen2, qwen_folder)
 
     def test_other_sizes_are_named(self, qwen_folder):
-        language = Language(dataclasses.replace(SIZES, mlp_width=96), 32)
+        language = Language(dataclasses.replace(SIZES, mlp_width=96), 32, 32)
         message = refused(ErrorCode.CHECKPOINT_MISMATCH, load_qwen2, language, qwen_folder)
         assert "mlp" in message and "96" in message
 

@@ -17,7 +17,7 @@ from training.data.questions.scene import bearing
 from uniugg_core.cameras import parse_motion
 from uniugg_core.errors import ErrorCode
 from uniugg_core.models import digits
-from uniugg_core.models.boxes import SOLID
+from uniugg_core.models.boxes import MANY, SOLID, solid_of
 from uniugg_core.models.showing import leading_places
 from uniugg_core.models.situation import (
     Placed,
@@ -374,6 +374,24 @@ class TestModel:
     def test_lengths_are_to_the_near_side(self):
         told = self.told("both", digits.LENGTH, lambda own: own, near=0.5)
         torch.testing.assert_close(told[0, 0], digits.length(torch.tensor(1.0)))
+
+    def test_of_a_thing_it_is_told_how_many_and_how_large_it_is(self):
+        model, many = Situation(200), torch.eye(MANY)[2].expand(2, 1, MANY)
+        sides = torch.tensor([[[0.5, 1.26, 0.8]], [[0.07, 0.05, 0.04]]])
+        lies = points_placed(torch.tensor([[1.0], [0.5]]), torch.ones(2, 1, 3), *torch.tensor([[0, 0]] * 2).unbind(-1))
+        still, apart = torch.eye(4).expand(2, 1, 4, 4), torch.ones(2, 1)
+        itself = elsewhere(lies.points, lies.share, still, torch.eye(3).expand(2, 1, 3, 3), torch.ones(2))
+        with torch.no_grad():
+            torch.nn.init.eye_(model.write["whole"].weight)
+            shown = dataclasses.replace(lies, solid=solid_of(sides.log(), many))
+            told, point = (
+                model(where, torch.zeros(2, 1, dtype=torch.long), torch.zeros(2) > 0, itself, itself, apart)[:, 0]
+                for where in (shown, lies)
+            )
+        lengths = digits.centimetres(torch.tensor([[1.26, 0.8], [0.07, 0.04]])).flatten(1)
+        torch.testing.assert_close(told[0, : MANY + 66], torch.cat([torch.eye(MANY)[2], lengths[0]]))
+        torch.testing.assert_close(told[1, : MANY + 66], 0.5 * torch.cat([torch.eye(MANY)[2], lengths[1]]))
+        assert not point.any()  # a point has no size
 
     @pytest.mark.parametrize(
         ("spot", "ahead", "surface", "fate"),

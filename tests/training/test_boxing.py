@@ -13,12 +13,13 @@ import torch
 from training.boxing import box_loss
 from training.config import TrainConfig
 from training.data.questions import QuestionMaker
+from training.data.questions.sight import CLEAR, Sight
 from training.data.rooms import RoomsConfig, RoomsDataset
 from training.data.views import PairBatch
 from training.loop import step_generator
 from training.mentions import named
 from training.stages import build_stage
-from uniugg_core.models.boxes import SOLID, Boxed, Boxes
+from uniugg_core.models.boxes import MANY, Boxed, Boxes, many_of, sides_of, solid_of
 from uniugg_core.models.grounding import Mention
 from uniugg_core.models.showing import Things
 from uniugg_core.prompts import question_prompt
@@ -56,11 +57,11 @@ def true_things(pairs, names) -> Things:
     count = len(names)
     near, share = torch.ones(count, 2), torch.zeros(count, 2)
     middle, center, placed = (torch.ones(count, 2, 3) for _ in range(3))
-    solid = torch.zeros(count, 2, SOLID)
-    solid[..., -1] = 1
+    sides, many = torch.zeros(count, 2, 3), torch.zeros(count, 2, MANY)
+    many[..., 0] = 1
     for row, name in enumerate(names):
         pair = pairs[name.row]
-        solid[row, :, :3] = torch.tensor(name.thing.box.size).log()
+        sides[row] = torch.tensor(name.thing.box.size).log()
         for place, view in enumerate(name.views):
             shot = pair.views[view]
             v, u = np.nonzero(shot.instances == name.thing.box.id)
@@ -78,14 +79,14 @@ def true_things(pairs, names) -> Things:
         world = np.asarray(name.thing.box.center) - first.world_from_camera[:3, 3]
         placed[row] = torch.from_numpy(world @ first.world_from_camera[:3, :3])
     mentions = [Mention(name.talk, name.prompt, number, name.last) for number, name in enumerate(names)]
-    return Things(mentions, share, Boxed(near, middle, center, solid), placed, placed)
+    return Things(mentions, share, Boxed(near, middle, center, solid_of(sides, many)), placed, placed)
 
 
 class KnowsGaps(Boxes):
     """Says that two things are as far apart as the differences of their middles have been told to mean."""
 
     def __init__(self, wrong: float = 1.0) -> None:
-        super().__init__(4, 4)
+        super().__init__(4, 4, 4)
         self.known: dict[float, float] = {}
         self.wrong = wrong
 
@@ -127,7 +128,8 @@ def test_who_knows_loses_nothing(asked):
         (lambda boxed: replace(boxed, near=2 * boxed.near), math.log(2)),
         (lambda boxed: replace(boxed, near=boxed.near / 2), math.log(2)),
         (lambda boxed: replace(boxed, middle=1.1 * boxed.middle), 0.1),
-        (lambda boxed: replace(boxed, solid=boxed.solid + 1), 0.3),
+        (lambda boxed: replace(boxed, solid=solid_of(sides_of(boxed.solid).log() + 1, many_of(boxed.solid))), 0.3),
+        (lambda boxed: replace(boxed, solid=solid_of(sides_of(boxed.solid).log(), many_of(boxed.solid) / 8)), 0.624),
     ],
 )
 def test_what_is_wrong_costs_as_much_as_it_is_wrong(asked, change, loss):
@@ -150,6 +152,48 @@ def test_what_was_not_found_teaches_nothing(asked):
     assert float(box_loss(KnowsGaps(), elsewhere, names, truth)) == 0
     several = [replace(name, thing=None) for name in names]
     assert float(box_loss(KnowsGaps(), things, several, truth)) == 0
+
+
+@pytest.fixture(scope="module")
+def called():
+    """Pairs, what is asked of everything in each of their pictures, and the names."""
+    pairs, questions = zip(*(ROOMS.names(index) for index in range(6)))
+    talks = [(row, question.views) for row, together in enumerate(questions) for question in together]
+    asked = [[question] for together in questions for question in together]
+    prompts = [[question_prompt(TOKENIZER, q.text, images=1, with_marks=True) for q in own] for own in asked]
+    starts = [[dict.fromkeys(prompt.words, 0) for prompt in own] for own in prompts]
+    return pairs, asked, named(TOKENIZER, talks, asked, prompts, starts, True)
+
+
+def test_a_roll_call_names_everything_alone_and_with_its_like(called):
+    pairs, asked, names = called
+    assert [question.views for (question,) in asked] == [(0,), (1,)] * len(pairs)
+    for talk, (question,) in enumerate(asked):
+        sight = Sight(pairs[talk // 2], question.views)
+        own = [name for name in names if name.talk == talk]
+        assert sorted(name.ids[0] for name in own if name.thing) == sorted(
+            [item.id for item in sight.named] + [items[0].id for items in sight.counted().values() if len(items) == 1]
+        )
+        assert {len(name.ids) for name in own if not name.thing} <= {0, 2, 3, 4, 5, 6, 7, 8, 9}
+        assert len(question.text.split(", ")) == max(1, len(own))
+
+
+def test_how_many_there_are_is_learnt_where_that_can_be_seen(called):
+    pairs, _, names = called
+    group = next(name for name in names if len(name.ids) > 1)
+    view = group.views[0]
+    shares = Sight(pairs[group.row], (view,)).share(view)[list(group.ids)]
+    assert (shares >= CLEAR).all()  # or they would not have been asked for
+    things, truth = true_things(pairs, [name for name in names if name.thing]), PairBatch.collate(pairs)
+    many = torch.full((1, 1, MANY), 0.02)
+    many[..., len(group.ids) - 1] = 0.5
+    boxed = replace(things.boxed, solid=solid_of(torch.zeros(1, 1, 3), many))
+    said = replace(things, names=[Mention(group.talk, group.prompt, 0, group.last)], boxed=boxed)
+    assert float(box_loss(KnowsGaps(), said, [group], truth)) == pytest.approx(0.3 * math.log(2))
+    one = group.ids[0]
+    truth.instances[group.row, view][truth.instances[group.row, view] == one] = 0
+    truth.instances[group.row, view, 0, 0] = one  # a trace of it: there may be one more or not
+    assert float(box_loss(KnowsGaps(), said, [group], truth)) == 0
 
 
 def test_the_shipped_model_learns_boxes_of_what_it_finds():

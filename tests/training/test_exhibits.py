@@ -10,7 +10,8 @@ from random import Random
 import pytest
 
 from training.data.questions.drills import Drills
-from training.data.questions.exhibits import exhibit
+from training.data.questions.exhibits import THINGS, exhibit
+from training.data.questions.sight import plural
 from training.exercising import with_exhibits
 from uniugg_core.prompts import NameSlot, question_prompt
 from uniugg_core.tokenizer import SpatialTokenizer
@@ -34,7 +35,7 @@ def close(exercise, value):
 def test_they_are_of_all_kinds_and_no_answer_is_a_safe_guess():
     assert set(BY_FAMILY) == {
         *("camera_distance", "object_distance", "depth_order", "relative_distance", "image_side", "relative_direction"),
-        "on_top",
+        *("on_top", "count", "object_size"),
     }
     assert all(len(found) > 50 for found in BY_FAMILY.values())
     for family in ("depth_order", "relative_distance", "image_side", "on_top"):  # at the back there is less to see
@@ -47,11 +48,25 @@ def test_every_name_is_shown_where_it_stands():
     for exercise in EXERCISES:
         assert exercise.views == (0,) and exercise.mentions
         names = [exercise.text[start:end] for start, end, _ in exercise.mentions]
-        assert all(name.startswith("the ") for name in names)
+        assert all(name.startswith("the ") for name in names) or exercise.family == "count"
         options = exercise.options if exercise.family in ("depth_order", "relative_distance", "on_top") else ()
         assert set(options) <= set(names)
         half = exercise.shown.half
         assert all(z > 0 and max(abs(x), abs(y)) <= half * z for ((x, y, z),) in exercise.shown.spots)
+
+
+def test_how_many_there_are_is_told():
+    for exercise in BY_FAMILY["count"]:
+        ((start, end, _),) = exercise.mentions
+        assert exercise.text[start:end] in map(plural, THINGS) and exercise.shown.counts == (exercise.value,)
+    assert {exercise.value for exercise in BY_FAMILY["count"]} == set(range(1, 7))
+
+
+def test_how_large_things_are_is_told():
+    for exercise in BY_FAMILY["object_size"]:
+        (sides,) = exercise.shown.sides
+        tall = "tall" in exercise.text or "high" in exercise.text or "height of" in exercise.text
+        assert exercise.value == pytest.approx(100 * (sides[2] if tall else max(sides)), abs=0.51)
 
 
 def radius(exercise, name):

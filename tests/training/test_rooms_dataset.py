@@ -34,7 +34,7 @@ def dataset():
 class TestNumbers:
     def test_a_sample_is_a_function_of_its_number(self, dataset):
         other = RoomsDataset(CONFIG, "train", seed=1)
-        for kind in ("pair", "single", "question"):
+        for kind in ("pair", "single", "question", "names"):
             equal(dataset.batch(kind, [40, 3, 17]), other.batch(kind, [40, 3, 17]))
 
     def test_order_does_not_matter(self, dataset):

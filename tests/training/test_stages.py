@@ -317,6 +317,21 @@ class TestOtherStages:
         _, outcome = train(config, tmp_path)
         assert 0 <= outcome.metrics["class_accuracy"] <= 1 and outcome.metrics["classes"] > 0
 
+    def test_words_learn_where_to_look_without_any_answer(self, runs: Path, tmp_path: Path) -> None:
+        weights = {"finding_weight": 1.0, "searching_weight": 1.0, "boxing_weight": 1.0, "phase": "ground"}
+        with pytest.raises(UniuggError) as refusal:
+            build_stage(micro("unified", start=runs / "vae", unified={"phase": "ground"}))
+        assert refusal.value.code == ErrorCode.REQUEST_INVALID and "finding_weight" in refusal.value.message
+        config = micro("unified", start=runs / "vae", unified=weights)
+        stage = build_stage(config)
+        assert stage.kinds() == {"names": 1.0}
+        learning = {name for name, parameter in stage.named_parameters() if parameter.requires_grad}
+        assert {name.split(".")[2] for name in learning} == {"grounding", "boxes"}
+        batch = {**stage.source("train").batch("names", range(2)), "kind": "names"}
+        assert torch.isfinite(stage(batch, step_generator(0, 0))["loss"])
+        _, outcome = train(config, tmp_path)
+        assert {"finding", "searching"} <= set(outcome.metrics) and "answers" not in outcome.metrics
+
     def test_exercises_in_words_are_trained_beside_pairs_and_questions(self, runs: Path, tmp_path: Path) -> None:
         config = micro("unified", start=runs / "vae", unified={"drill_share": 0.5}, run={"steps": 2})
         stage = build_stage(config)

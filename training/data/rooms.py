@@ -25,7 +25,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from uniugg_core.errors import ErrorCode, UniuggError
 
 from .drives import Drive, Renderer, RoomsConfig, open_renderer, photograph
-from .questions import LESSONS, Question, QuestionMaker
+from .questions import LESSONS, Question, QuestionMaker, roll_call
 from .views import PairBatch, ViewPair
 
 __all__ = ["SPLITS", "Drive", "RoomsConfig", "RoomsDataset"]
@@ -95,6 +95,11 @@ class RoomsDataset(IterableDataset):
         rng = Random(f"questions/{self.split}/{self.seed}/{index}")
         return pair, self._questions.ask_together(pair, self.config.questions, rng)
 
+    def names(self, index: int) -> tuple[ViewPair, tuple[Question, ...]]:
+        """Pair number `index`, and for each of its views where everything is that can be named in it."""
+        pair = self.pair(index)
+        return pair, roll_call(pair, Random(f"names/{self.split}/{self.seed}/{index}"))
+
     def drive(self, number: int) -> Drive:
         """Room number `number` of this split and seed with all its views."""
         self._prepare([number])
@@ -118,7 +123,8 @@ class RoomsDataset(IterableDataset):
         Args:
             kind: "pair": the tensors of :class:`PairBatch`. "single": "image" (B, 3, H, W) uint8 and "classes"
                 (B, H, W) uint8 of unrelated views. "question": the tensors of the pairs, and "questions", for each
-                pair a tuple of :class:`Question` that are asked about the same of its views.
+                pair a tuple of :class:`Question` that are asked about the same of its views. "names": the same, where
+                everything is in each of its views.
             indices: sample numbers.
 
         Raises:
@@ -134,13 +140,13 @@ class RoomsDataset(IterableDataset):
                 "classes": torch.from_numpy(np.stack([view.classes for view in views])),  # type: ignore[arg-type]
                 "index": torch.tensor(list(indices)),
             }
-        if kind == "question":
-            asked = [self.questions(i) for i in indices]
+        if kind in ("question", "names"):
+            asked = [self.questions(i) if kind == "question" else self.names(i) for i in indices]
             return {
                 **PairBatch.collate([pair for pair, _ in asked]).to_dict(),
                 "questions": tuple(questions for _, questions in asked),
             }
-        raise UniuggError(ErrorCode.REQUEST_INVALID, f"kind is {kind!r}, expected pair, single or question")
+        raise UniuggError(ErrorCode.REQUEST_INVALID, f"kind is {kind!r}, expected pair, single, question or names")
 
     def batches(self, size: int, *, start: int = 0, rank: int = 0, world: int = 1) -> Iterator[PairBatch]:
         """Endless batches of pairs from batch number `start` on.

@@ -1,7 +1,8 @@
 """Stage 3: language model, transform queries and denoiser on frozen vision parts (UniUGG sections 3.3 and 3.4).
 
 ``L = L_vqa + lambda L_gen``, one kind of batch at a time: pairs train the way from a picture and a pose to the features
-of the view from there; questions train the answers. Phase "align" trains only the language model's visual projector.
+of the view from there; questions train the answers. Phase "align" trains only the language model's visual projector,
+phase "ground" only where words look and the boxes of what they find: without any answer, on ten times as many pictures.
 Exercises without pictures (:mod:`..exercising`) may be mixed in, for models that start from nothing.
 
 Shape letters: B batch, N tokens, D feature width, Q queries.
@@ -16,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from uniugg_core.config import ModelConfig
 from uniugg_core.errors import ErrorCode, UniuggError
@@ -24,7 +25,7 @@ from uniugg_core.folder import save_folder
 from uniugg_core.models.decoder import ViewOutput
 from uniugg_core.models.denoiser import Denoiser
 from uniugg_core.models.grounding import Found
-from uniugg_core.models.uniugg import Seen, UniUGG
+from uniugg_core.models.uniugg import Seen, Shown, UniUGG
 from uniugg_core.prompts import Prompt, question_prompt
 from uniugg_core.tokenizer import SpatialTokenizer
 
@@ -106,13 +107,27 @@ class UnifiedStage(Stage):
         if not self.model_config.vae.enabled:  # what a VAE measured says nothing about raw features
             self.model.vae.set_statistics(latent_scale=1.0)
         share = self.kinds()
-        if own.phase == "align":
+        if own.phase in ("ground", "align"):
             freeze(self.model.language)
             freeze(self.model.denoiser)
-            self.model.language.projector.requires_grad_(True)
+            for part in self._learning():
+                part.requires_grad_(True)
         elif "pair" not in share:
             freeze(self.model.denoiser)
-        self.best_metric = "error_second" if "pair" in share else "answers" if "question" in share else "drill"
+        figures = {"pair": "error_second", "question": "answers", "names": "finding", "drill": "drill"}
+        self.best_metric = next(figure for kind, figure in figures.items() if kind in share)
+
+    def _learning(self) -> tuple[nn.Module, ...]:
+        """What the phase trains of the language model, where that is not all of it."""
+        language = self.model.language
+        if self.own.phase == "align":
+            return (language.projector,)
+        if language.grounding is None or not self.own.finding_weight:
+            raise UniuggError(
+                ErrorCode.REQUEST_INVALID,
+                "phase 'ground' needs a model with language.grounded, and unified.finding_weight above 0",
+            )
+        return (language.grounding,) if language.boxes is None else (language.grounding, language.boxes)
 
     def source(self, split: str) -> Source:
         """Pairs and questions, and exercises."""
@@ -121,34 +136,34 @@ class UnifiedStage(Stage):
             return source
         seed, language = self.config.data.seed, self.model_config.language
         drills = Drills(split, seed, shown=language.grounded, situated=language.situated)
-        return Mixture((Part(source, 1.0, ("pair", "question")), Part(drills, 1.0, ("drill",))), seed)
+        return Mixture((Part(source, 1.0, ("pair", "question", "names")), Part(drills, 1.0, ("drill",))), seed)
 
     def kinds(self) -> dict[str, float]:
-        """Shares of generation, of questions and of exercises; aligning is by answers alone."""
-        if self.own.phase == "align":
-            return {"question": 1.0}
+        """Shares of generation, of questions and of exercises; aligning is by answers alone, grounding by names."""
+        if self.own.phase in ("ground", "align"):
+            return {"names" if self.own.phase == "ground" else "question": 1.0}
         drill, pair = self.own.drill_share, self.own.generation_share
         shares = {"pair": (1 - drill) * pair, "question": (1 - drill) * (1 - pair), "drill": drill}
         return {kind: share for kind, share in shares.items() if share > 0}
 
     def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """L_gen of pairs, or L_vqa of questions."""
+        """L_gen of pairs, L_vqa of questions, or what words miss."""
         if batch["kind"] == "pair":
             return self._generation(batch, generator)
         if batch["kind"] == "drill":
             parts = self._drills(batch, generator)
             return {"loss": self.own.answer_weight * parts["drill"], **parts}
-        parts = self._answers(batch, generator)
-        loss = self.own.answer_weight * parts["answers"]
-        for name in ("naming", "finding", "searching", "boxing"):
-            if name in parts:
-                loss = loss + getattr(self.own, f"{name}_weight") * parts[name]
-        return {"loss": loss, **parts}
+        parts = self._names(batch, generator) if batch["kind"] == "names" else self._answers(batch, generator)
+        weights = {name: getattr(self.own, f"{name}_weight") for name in ("naming", "finding", "searching", "boxing")}
+        weights["answers"] = self.own.answer_weight
+        return {"loss": sum(weights[name] * part for name, part in parts.items() if name in weights), **parts}
 
     def validate(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Pairs: noise loss, errors of imagined views. Words: loss, share of answers right to the last token."""
         if batch["kind"] == "drill":
             return self._drills(batch, generator)
+        if batch["kind"] == "names":
+            return self._names(batch, generator)
         if batch["kind"] == "pair":
             figures, truth = self._generation(batch, generator), PairBatch.from_dict(batch)
             return {"generation": figures["generation"], **point_errors(self._imagined(truth), truth)}
@@ -228,9 +243,6 @@ class UnifiedStage(Stage):
         talks = [(row, together[0].views) for row, together in enumerate(questions)]
         seen, numbers = look(model, features_B2ND, grid, truth, talks)
         tokens = model.tokens(seen)
-        classes_PHW = None
-        if truth.classes is not None:
-            classes_PHW = truth.classes.flatten(0, 1)[[2 * row + view for row, views in talks for view in views]]
         queries: list[list[Tensor | None]] = [[None] * len(together) for together in questions]
         commanded: list[list[Tensor | None]] = [[None] * len(together) for together in questions]
         posed = [
@@ -250,18 +262,46 @@ class UnifiedStage(Stage):
         images = [[tokens[number] for number in own] for own in numbers]
         shown = model.show(seen, numbers, prompts, commanded)
         loss, right = language(language.collate(shown.prompts, images, queries, shown.parts))
-        parts = {"answers": loss, "answers_right": right}
-        if shown.found is not None and truth.instances is not None:
-            marked = self.model_config.language.marks
-            names = named(self.tokenizer, talks, questions, prompts, shown.found.starts, marked)
-            if self.own.finding_weight:
-                parts["finding"] = self._finding(shown.found, truth.instances, names)
-            if self.own.boxing_weight and shown.things is not None:
-                parts["boxing"] = box_loss(language.boxes, shown.things, names, truth)
+        parts = {"answers": loss, "answers_right": right, **self._found(shown, truth, talks, questions, prompts)}
+        classes_PHW = _classes(truth, talks)
         if self.own.naming_weight and classes_PHW is not None:
             parts["naming"] = self._naming(seen.features, classes_PHW)
         if self.own.searching_weight and shown.found is not None and classes_PHW is not None:
             parts["searching"] = self._searching(seen.features, classes_PHW, generator)
+        return parts
+
+    def _names(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """What the names of all that is in pictures find, each picture alone."""
+        truth = PairBatch.from_dict(batch)
+        features_B2ND, grid = self._features(truth)
+        questions = [[question] for together in batch["questions"] for question in together]
+        talks = [(number // 2, question.views) for number, (question,) in enumerate(questions)]
+        seen, numbers = look(self.model, features_B2ND, grid, truth, talks)
+        prompts = [[self._prompt(question) for question in together] for together in questions]
+        parts = self._found(self.model.show(seen, numbers, prompts), truth, talks, questions, prompts)
+        classes_PHW = _classes(truth, talks)
+        if self.own.searching_weight and classes_PHW is not None:
+            parts["searching"] = self._searching(seen.features, classes_PHW, generator)
+        return parts
+
+    def _found(
+        self,
+        shown: Shown,
+        truth: PairBatch,
+        talks: Sequence[tuple[int, tuple[int, ...]]],
+        questions: Sequence[Sequence[Question]],
+        prompts: Sequence[Sequence[Prompt]],
+    ) -> dict[str, Tensor]:
+        """What the words of questions miss: their things, and the boxes of those."""
+        parts: dict[str, Tensor] = {}
+        if shown.found is None or truth.instances is None:
+            return parts
+        marked = self.model_config.language.marks
+        names = named(self.tokenizer, talks, questions, prompts, shown.found.starts, marked)
+        if self.own.finding_weight:
+            parts["finding"] = self._finding(shown.found, truth.instances, names)
+        if self.own.boxing_weight and shown.things is not None:
+            parts["boxing"] = box_loss(self.model.language.boxes, shown.things, names, truth)
         return parts
 
     def _drills(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
@@ -330,3 +370,10 @@ class UnifiedStage(Stage):
             with_cameras=self.model_config.language.situated,
             answer=question.spoken,
         )
+
+
+def _classes(truth: PairBatch, talks: Sequence[tuple[int, tuple[int, ...]]]) -> Tensor | None:
+    """Class maps (P, H, W) of the pictures of all talks, in order; None where they are unknown."""
+    if truth.classes is None:
+        return None
+    return truth.classes.flatten(0, 1)[[2 * row + view for row, views in talks for view in views]]

@@ -1,11 +1,13 @@
 """The whole of a thing that a question names, of which pictures show one side, and that smeared over its borders.
 
-What a name finds in a picture is a mean over tokens. From that, from what the name means and from where the tokens are,
-a small head says how far away the near side of the thing is, where its visible part and the whole of it have their
-middles, and how large it is, as detectors of boxes in space do (FCOS3D, arXiv 2104.10956); a second one how far two of
-them are apart at their closest. It learns from boxes alone: what is said of places teaches it nothing.
+What a name finds in a picture is a mean over tokens, of the encoder and of the spatial decoder. From that, from what
+the name means and from where the tokens are, a small head says how far away the near side of the thing is, where its
+visible part and the whole of it have their middles, and how large it is, as detectors of boxes in space do (FCOS3D,
+arXiv 2104.10956), and how many things the name found; a second one how far two things are apart at their closest. It
+learns from boxes alone: what is said of places teaches it nothing.
 
-Shape letters: M names, P pictures of a talk, D feature width, C width of a name's meaning.
+Shape letters: M names, P pictures of a talk, D feature width, E width of the spatial decoder, C width of a name's
+meaning.
 """
 
 from __future__ import annotations
@@ -17,14 +19,16 @@ from torch import Tensor, nn
 
 from ..pointmaps import quarters
 from ..precision import full_precision
-from .grounding import Sightings
+from .grounding import RANGES, Sightings
 
-__all__ = ["SOLID", "Boxed", "Boxes"]
+__all__ = ["MANY", "SOLID", "Boxed", "Boxes", "is_thing", "many_of", "sides_of", "solid_of"]
 
-_WIDTH, _PAIR_WIDTH = 96, 64
-_CODE = 8  # numbers that say of a thing what only the distance to another one needs
-_GEOMETRY = 12 + 1 + 3 + 4 + 1 + 1
-SOLID = 3 + _CODE + 1  # numbers of Boxed.solid
+_WIDTHS, _PAIR_WIDTH = (112, 64), 64
+_CODE = 12  # numbers that say of a thing what only the distance to another one needs
+_GEOMETRY = 12 + 1 + 3 + 4 + len(RANGES) + 2 + 1
+_SAID = 1 + 1 + 3 + 3 + _CODE  # numbers that are said of a thing, beside how many it is
+MANY = 8  # numbers of things that are told apart, the last one of that many or more
+SOLID = 3 + MANY + _CODE + 1  # numbers of Boxed.solid
 _LARGEST = 1.0  # natural logarithm of what a length is corrected by at most
 _LEAST = 0.05  # metres
 _CLOSE = 0.2  # metres; things whose middles are nearer to each other are told of as that near
@@ -39,7 +43,7 @@ class Boxed:
         near: (M, P), from the camera to the nearest visible point.
         middle: (M, P, 3), of the visible points.
         center: (M, P, 3), of the box.
-        solid: (M, P, SOLID): logarithms of the box's sides, a code for :meth:`Boxes.gap`, and 1.
+        solid: (M, P, SOLID), of :func:`solid_of`.
     """
 
     near: Tensor
@@ -53,16 +57,21 @@ class Boxes(nn.Module):
 
     Args:
         feature_width: D.
+        state_width: E.
         meaning_width: C.
     """
 
-    def __init__(self, feature_width: int, meaning_width: int) -> None:
+    def __init__(self, feature_width: int, state_width: int, meaning_width: int) -> None:
         super().__init__()
-        self.feature_norm, self.meaning_norm = nn.LayerNorm(feature_width), nn.LayerNorm(meaning_width)
-        width = feature_width + meaning_width + _GEOMETRY
-        self.read = nn.Sequential(nn.Linear(width, _WIDTH), nn.GELU(), nn.Linear(_WIDTH, 5 + SOLID - 1))
-        self.between = nn.Sequential(nn.Linear(6 + 2 * SOLID, _PAIR_WIDTH), nn.GELU(), nn.Linear(_PAIR_WIDTH, 1))
-        for last in (self.read[2], self.between[2]):
+        widths = feature_width, state_width, meaning_width
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for width in widths)
+        wide, deep = _WIDTHS
+        self.thing = nn.Sequential(
+            nn.Linear(sum(widths) + _GEOMETRY, wide), nn.GELU(), nn.Linear(wide, deep), nn.GELU()
+        )
+        self.said, self.counted = nn.Linear(deep, _SAID), nn.Linear(deep, MANY)
+        self.pair = nn.Sequential(nn.Linear(6 + 2 * SOLID, _PAIR_WIDTH), nn.GELU(), nn.Linear(_PAIR_WIDTH, 1))
+        for last in (self.said, self.counted, self.pair[-1]):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
 
@@ -78,17 +87,18 @@ class Boxes(nn.Module):
         middle_MP3 = found_MPQ3.mean(2)
         away_MP1 = middle_MP3.norm(dim=-1, keepdim=True).clamp_min(_LEAST)
         told = [(found_MPQ3 / away_MP1[..., None]).flatten(2), away_MP1.log(), sightings.extent.log()]
-        told += [sightings.outline, sightings.near.log()[..., None], sightings.share[..., None]]
-        dtype = self.read[0].weight.dtype
+        told += [sightings.outline, sightings.ranges.log(), sightings.crowd, sightings.share[..., None]]
+        dtype = self.thing[0].weight.dtype
         geometry = torch.cat([part.detach().to(dtype) for part in told], dim=-1)
-        features = self.feature_norm(sightings.features.detach().to(dtype))
-        means_MPC = self.meaning_norm(meaning.detach().to(dtype))[:, None].expand(-1, features.shape[1], -1)
-        said = self.read(torch.cat([features, means_MPC, geometry], dim=-1)).float()
-        near, scale, shift, rest = said.split([1, 1, 3, SOLID - 1], dim=-1)
+        means_MPC = meaning[:, None].expand(-1, sightings.share.shape[1], -1)
+        seen = sightings.features, sightings.states, means_MPC
+        parts = [norm(part.detach().to(dtype)) for norm, part in zip(self.norms, seen)]
+        thing = self.thing(torch.cat([*parts, geometry], dim=-1))
+        near, scale, shift, sides, code = self.said(thing).float().split([1, 1, 3, 3, _CODE], dim=-1)
+        many = self.counted(thing).float().softmax(dim=-1)
         middle = middle_MP3 * scale.clamp(-_LARGEST, _LARGEST).exp()
         near_MP1 = sightings.near.detach().float()[..., None] * away_MP1 * near.clamp(-_LARGEST, _LARGEST).exp()
-        solid = torch.cat([rest, torch.ones_like(near)], dim=-1)
-        return Boxed(near_MP1[..., 0], middle, middle + away_MP1 * shift, solid)
+        return Boxed(near_MP1[..., 0], middle, middle + away_MP1 * shift, solid_of(sides, many, code))
 
     @full_precision
     def gap(self, center: Tensor, solid: Tensor, other_center: Tensor, other_solid: Tensor) -> Tensor:
@@ -96,7 +106,7 @@ class Boxes(nn.Module):
 
         Args:
             center, other_center: (..., 3) in one frame, upright as a camera is.
-            solid, other_solid: (..., SOLID), of :class:`Boxed`; zeros for a point.
+            solid, other_solid: (..., SOLID), of :func:`solid_of`; zeros for a point.
         """
         rel = other_center.float() - center.float()
         away = rel.norm(dim=-1, keepdim=True).clamp_min(_LEAST)
@@ -107,6 +117,33 @@ class Boxes(nn.Module):
         nearness = 1 / away.clamp_min(_CLOSE)
         told = torch.cat([away, away.log(), plan, rel[..., 1:2].abs(), plan / away, nearness], dim=-1)
         told = torch.cat([told.expand(2, *told.shape), pair], dim=-1)
-        said = self.between(told.to(self.between[0].weight.dtype)).float().mean(0)
-        things = (one * other)[..., -1:]
+        said = self.pair(told.to(self.pair[0].weight.dtype)).float().mean(0)
+        things = (is_thing(one) * is_thing(other))[..., None]
         return (away * (things * said.clamp(*_RATIOS)).exp())[..., 0]
+
+
+def solid_of(sides: Tensor, many: Tensor, code: Tensor | None = None) -> Tensor:
+    """What is told of whole things beside where they are, (..., SOLID); all of it is 0 where there is none.
+
+    Args:
+        sides: (..., 3), logarithms of their boxes' sides in metres, width, depth and height.
+        many: (..., MANY), how likely it is that the name found one, two, ...
+        code: (..., 12), for :meth:`Boxes.gap` alone; None: zeros.
+    """
+    code = sides.new_zeros(*sides.shape[:-1], _CODE) if code is None else code
+    return torch.cat([sides, many, code, torch.ones_like(sides[..., :1])], dim=-1)
+
+
+def sides_of(solid: Tensor) -> Tensor:
+    """The sides (..., 3) in metres of :func:`solid_of`."""
+    return solid[..., :3].exp()
+
+
+def many_of(solid: Tensor) -> Tensor:
+    """How likely each number of things is (..., MANY), of :func:`solid_of`."""
+    return solid[..., 3 : 3 + MANY]
+
+
+def is_thing(solid: Tensor) -> Tensor:
+    """1 where :func:`solid_of` tells of a thing, 0 elsewhere: (...)."""
+    return solid[..., -1]

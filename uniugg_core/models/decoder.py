@@ -36,12 +36,14 @@ class ViewOutput:
         colors: (B, H, W, 3) RGB in [0, 1], or None without a colour head.
         local: (B, 25, H, W) raw local features in the network's type, or None if not asked for; read them through
             ``descriptors``, ``descriptor_confidence`` or :meth:`described`.
+        states: (B, N, E) of the decoder's last layer, of views decoded alone; None of others.
     """
 
     points: Tensor
     confidence: Tensor
     colors: Tensor | None
     local: Tensor | None = None
+    states: Tensor | None = None
 
     @property
     def descriptors(self) -> Tensor | None:
@@ -155,7 +157,8 @@ class SpatialDecoder(nn.Module):
         """View r of :meth:`forward` alone, without descriptors; every picture's own points, if `other` is itself."""
         self._check(features, other, grid)
         layers, _ = self.tokens(features, other, grid)
-        return self._calibrated(_finish(*self.head_a(layers, grid, with_descriptors=False)), matrix, grid)
+        view = _finish(*self.head_a(layers, grid, with_descriptors=False))
+        return replace(self._calibrated(view, matrix, grid), states=layers[-1])
 
     def posed(
         self,

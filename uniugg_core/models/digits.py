@@ -10,10 +10,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["COORDINATE", "DEGREES", "LENGTH", "PERCENT", "coordinate", "degrees", "length", "percent"]
+__all__ = [
+    "CENTIMETRES",
+    "COORDINATE",
+    "DEGREES",
+    "LENGTH",
+    "PERCENT",
+    "centimetres",
+    "coordinate",
+    "degrees",
+    "length",
+    "percent",
+]
 
 _POINT, _NONE = 10, 11  # beside the digits 0 to 9
 LENGTH, COORDINATE, DEGREES, PERCENT = 4 * 12, 2 + 2 * 10, 2 + 2 * 10, 2 * 10  # numbers that each function gives
+CENTIMETRES = 3 * 11
 
 
 def length(metres: Tensor) -> Tensor:
@@ -28,6 +40,17 @@ def length(metres: Tensor) -> Tensor:
     double = torch.stack([tenths // 100, tenths // 10 % 10, point, tenths % 10], dim=-1)
     small, large = (metres < 0.995)[..., None], (tenths >= 100)[..., None]
     return F.one_hot(torch.where(small, below, torch.where(large, double, single)), 12).flatten(-2).to(metres)
+
+
+def centimetres(metres: Tensor) -> Tensor:
+    """Lengths (...) as whole centimetres, 1 to 999: three places with one of eleven characters, (..., CENTIMETRES)."""
+    whole = (100 * metres).round().clamp(1, 999).long()
+    none = torch.full_like(whole, _POINT)  # the eleventh
+    two, three = whole >= 10, whole >= 100
+    first = torch.where(three, whole // 100, torch.where(two, whole // 10, whole))
+    second = torch.where(three, whole // 10 % 10, torch.where(two, whole % 10, none))
+    third = torch.where(three, whole % 10, none)
+    return F.one_hot(torch.stack([first, second, third], dim=-1), 11).flatten(-2).to(metres)
 
 
 def coordinate(metres: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ model instead of within it), and may find nothing. Behind a name that finds some
 question had marked that place: the words themselves stay as they are, so that they can be said again.
 
 Shape letters: R talks, L words of a talk's questions, P pictures of a talk, N tokens of a picture, Q quarters of a
-token's patch, M names, D feature width, W model width, C width of likeness.
+token's patch, M names, D feature width, E width of the spatial decoder, W model width, C width of likeness, K shares.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..pointmaps import compressed, transform_points
 from ..precision import full_precision
 from ..prompts import NameSlot, Piece, Prompt
 
-__all__ = ["LIKENESS", "Found", "Grounding", "Mention", "Sightings", "Scenery", "sightings_of", "with_slots"]
+__all__ = ["LIKENESS", "RANGES", "Found", "Grounding", "Mention", "Sightings", "Scenery", "sightings_of", "with_slots"]
 
 LIKENESS = 128  # C
 _SPAN = 4  # tokens that a word is understood with: "the ceiling light"
@@ -31,6 +31,7 @@ _WAVES = (math.pi, 2 * math.pi, 4 * math.pi, 8 * math.pi)  # a picture's side is
 _SURE = 0.5  # weight on a picture's tokens from which on a word has found something
 _PLAIN = 0.25  # share of the largest weight from which on a token counts as part of what was found
 _FRONT = 0.2  # share of what was found that is its near side
+RANGES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)  # shares of what was found that are nearer than what is told
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Scenery:
 
     Attributes:
         features: (R, P, N, D).
+        states: (R, P, N, E), of the spatial decoder.
         own: (R, P, N, 4, 3), points of the patches' quarters in metres, in the frame of the picture's own camera.
         placed: the same in the frame of the talk's first picture.
         there: (R, P) bool, False where a talk has fewer pictures.
@@ -46,6 +48,7 @@ class Scenery:
     """
 
     features: Tensor
+    states: Tensor
     own: Tensor
     placed: Tensor
     there: Tensor
@@ -84,19 +87,29 @@ class Sightings:
     Attributes:
         share: (M, P), how sure it is that it is there.
         features: (M, P, D), of the tokens that were looked at, mixed.
+        states: (M, P, E), the same of the spatial decoder's.
         own, placed: (M, P, 12), where they are, as :func:`~uniugg_core.pointmaps.patch_points`.
         extent: (M, P, 3), how far they spread, metres.
         outline: (M, P, 4), where in the picture: middle x and y, and how far they spread there; shares of its sides.
-        near: (M, P), how far away their near side is, as a share of their middle's distance.
+        ranges: (M, P, K), how far away they are, from their near side to the far one, by `RANGES` of them; shares of
+            their middle's distance.
+        crowd: (M, P, 2), logarithms of how many tokens, and of how many separate spots, they take.
     """
 
     share: Tensor
     features: Tensor
+    states: Tensor
     own: Tensor
     placed: Tensor
     extent: Tensor
     outline: Tensor
-    near: Tensor
+    ranges: Tensor
+    crowd: Tensor
+
+    @property
+    def near(self) -> Tensor:
+        """How far away their near side is (M, P), as a share of their middle's distance."""
+        return self.ranges[..., RANGES.index(_FRONT)].clamp(0.3, 1.0)
 
     def to(self, device: torch.device) -> Sightings:
         """The same there."""
@@ -217,17 +230,21 @@ def sightings_of(names: Sequence[Mention], found: Found, scenery: Scenery, poses
     weight_MPN = found.likely[talks, words][..., :-1].exp()
     share_MP = weight_MPN.sum(-1)
     mixed_MPN = weight_MPN / share_MP.clamp_min(1e-6)[..., None]
-    features_MPND = scenery.features[talks]
-    features_MPD = (mixed_MPN[:, :, None].to(features_MPND.dtype) @ features_MPND).squeeze(2)
+    features_MPD, states_MPE = (
+        (mixed_MPN[:, :, None].to(tokens.dtype) @ tokens[talks]).squeeze(2)
+        for tokens in (scenery.features, scenery.states)
+    )
     # a look that strays takes the mean far away: by squared weights it has less of a say
     sharp_MPN = F.normalize(mixed_MPN.square(), p=1, dim=-1)
     own_MPQ3, placed_MPQ3 = (_place(sharp_MPN, points[talks])[0] for points in (scenery.own, scenery.placed))
     _, extent_MP3 = _place(mixed_MPN, scenery.placed[talks])
     outline_MP4 = _outline(mixed_MPN, scenery.grid)
     moved_MPQ3 = transform_points(poses.to(placed_MPQ3), placed_MPQ3.flatten(1, 2)).view_as(placed_MPQ3)
-    near_MP = _near_side(mixed_MPN, scenery.own[talks]) / own_MPQ3.mean(2).norm(dim=-1).clamp_min(1e-3)
+    away_MP1 = own_MPQ3.mean(2).norm(dim=-1, keepdim=True).clamp_min(1e-3)
+    ranges_MPK = (_ranges(mixed_MPN, scenery.own[talks]) / away_MP1).clamp(0.1, 10.0)
     places = compressed(own_MPQ3), compressed(moved_MPQ3)
-    return Sightings(share_MP, features_MPD, *places, extent_MP3, outline_MP4, near_MP.clamp(0.3, 1.0))
+    crowd_MP2 = _crowd(mixed_MPN, scenery.grid)
+    return Sightings(share_MP, features_MPD, states_MPE, *places, extent_MP3, outline_MP4, ranges_MPK, crowd_MP2)
 
 
 def _spread(
@@ -260,13 +277,23 @@ def _outline(mixed_MPN: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 @full_precision
-def _near_side(mixed_MPN: Tensor, quarters_MPNQ3: Tensor) -> Tensor:
-    """Metres (M, P) from the camera to the near side of what is looked at."""
+def _crowd(mixed_MPN: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Logarithms (M, P, 2) of how many tokens are looked at, and of how many stand out among their neighbours."""
+    tokens_MP = -(mixed_MPN * mixed_MPN.clamp_min(1e-9).log()).sum(-1)
+    maps_MPhw = mixed_MPN.unflatten(-1, grid)
+    plain_MPhw = maps_MPhw >= _PLAIN * maps_MPhw.amax((-2, -1), keepdim=True)
+    spots_MP = (plain_MPhw & (maps_MPhw == F.max_pool2d(maps_MPhw, 3, 1, 1))).sum((-2, -1))
+    return torch.stack([tokens_MP, spots_MP.clamp_min(1).log()], dim=-1)
+
+
+@full_precision
+def _ranges(mixed_MPN: Tensor, quarters_MPNQ3: Tensor) -> Tensor:
+    """Metres (M, P, K) from the camera than which `RANGES` of what is looked at are nearer."""
     plain_MPN = torch.where(mixed_MPN >= _PLAIN * mixed_MPN.amax(-1, keepdim=True), mixed_MPN, 0.0)
-    away_MPK, order_MPK = quarters_MPNQ3.norm(dim=-1).flatten(2).sort(dim=-1)
-    weight_MPK = plain_MPN.repeat_interleave(quarters_MPNQ3.shape[3], dim=-1).gather(-1, order_MPK).cumsum(-1)
-    first_MP1 = (weight_MPK >= _FRONT * weight_MPK[..., -1:]).int().argmax(-1, keepdim=True)
-    return away_MPK.gather(-1, first_MP1)[..., 0]
+    away_MPX, order_MPX = quarters_MPNQ3.norm(dim=-1).flatten(2).sort(dim=-1)
+    weight_MPX = plain_MPN.repeat_interleave(quarters_MPNQ3.shape[3], dim=-1).gather(-1, order_MPX).cumsum(-1)
+    firsts = [(weight_MPX >= share * weight_MPX[..., -1:]).int().argmax(-1) for share in RANGES]
+    return away_MPX.gather(-1, torch.stack(firsts, dim=-1))
 
 
 @full_precision

@@ -84,11 +84,11 @@ class Language(nn.Module):
 
     Args:
         config: sizes.
-        feature_width: D.
+        feature_width, state_width: of the encoder, D, and of the spatial decoder.
         project: False leaves the condition projector out and gives the raw states (for the regressor).
     """
 
-    def __init__(self, config: LanguageConfig, feature_width: int, *, project: bool = True) -> None:
+    def __init__(self, config: LanguageConfig, feature_width: int, state_width: int, *, project: bool = True) -> None:
         super().__init__()
         self.config = config
         width = config.width
@@ -99,7 +99,7 @@ class Language(nn.Module):
         self.mark = nn.Parameter(torch.randn(width) * 0.02) if config.marks else None
         self.grounding = Grounding(width, feature_width) if config.grounded else None
         self.situation = Situation(width) if config.situated else None
-        self.boxes = Boxes(feature_width, LIKENESS) if config.situated else None
+        self.boxes = Boxes(feature_width, state_width, LIKENESS) if config.situated else None
         self.query = nn.Sequential(nn.Linear(_RAY, width), nn.GELU(), nn.Linear(width, width))
         self.view_query = nn.Parameter(torch.randn(width) * 0.02)
         self.condition_projector = (

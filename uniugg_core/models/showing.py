@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..pointmaps import compressed, inverse_transform, mark_points, patch_points, quarters, splat, transform_points
 from ..prompts import CameraSlot, MarkSlot, NameSlot, Piece, Prompt
-from .boxes import SOLID, Boxed
+from .boxes import SOLID, Boxed, is_thing
 from .grounding import Found, Mention, Scenery, Sightings, sightings_of, with_slots
 from .situation import Elsewhere, Placed, elsewhere, other_picture, poses_between, where_surest
 
@@ -178,7 +178,7 @@ def _scenery(model: UniUGG, seen: Seen, pictures: Sequence[Sequence[int]]) -> Sc
     there = torch.tensor([[n < len(own) for n in range(most)] for own in pictures], device=device)
     own = quarters(patch_points(seen.view.points, patch))
     placed = own if seen.placed is None else quarters(patch_points(seen.placed, patch))
-    return Scenery(seen.features[index], own[index], placed[index], there, seen.grid)
+    return Scenery(seen.features[index], seen.view.states[index], own[index], placed[index], there, seen.grid)
 
 
 def _show_marks(
@@ -243,7 +243,7 @@ def _gaps(language: Language, whose: Sequence[Whose], placed: Placed) -> Tensor:
     A thing is where it is seen best; a marked point is a place of its own in every picture.
     """
     best_M3, best_MX = (where_surest(part, placed.share) for part in (placed.center, placed.solid))
-    thing_M11 = best_MX[:, None, -1:] > 0
+    thing_M11 = is_thing(best_MX)[:, None, None] > 0
     center_MP3 = torch.where(thing_M11, best_M3[:, None], placed.center)
     solid_MPX = torch.where(thing_M11, best_MX[:, None], placed.solid)
     first_MP3 = best_M3[placed.first][:, None].expand_as(center_MP3)

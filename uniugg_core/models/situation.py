@@ -1,12 +1,12 @@
 """What geometry says of the places that a question names, beyond where they are.
 
 A language model of a few layers reads a length that it is told much sooner than it learns to take it from a place, let
-alone from two. So what is shown of a place also says how far away it is, and where in its picture; how it lies from the
-first place that the question names, how far it is from that at their closest, and how it lies to somebody there who
-faces the second one; where another camera has it, the
-commanded one or that of the other picture, and whether that one sees it. Behind a question about several pictures
-stands from where and in which direction the later ones were taken. Numbers that answers consist of are also told as
-they are written (:mod:`.digits`).
+alone from two. So what is shown of a place also says how far away it is, and where in its picture, and of a thing how
+large it is and how many there are; how it lies from the first place that the question names, how far it is from that at
+their closest, and how it lies to somebody there who faces the second one; where another camera has it, the commanded
+one or that of the other picture, and whether that one sees it. Behind a question about several pictures stands from
+where and in which direction the later ones were taken. Numbers that answers consist of are also told as they are
+written (:mod:`.digits`).
 
 Shape letters: M places, P pictures of a talk, W model width.
 """
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from ..pointmaps import encode_points, project, transform_points
 from ..precision import full_precision
 from . import digits
+from .boxes import MANY, is_thing, many_of, sides_of
 
 __all__ = [
     "Elsewhere",
@@ -45,6 +46,7 @@ _SPOT_WRITTEN = digits.LENGTH + digits.PERCENT
 _PLACE_WRITTEN = 2 * digits.COORDINATE
 _TURNED_WRITTEN = 3 * digits.DEGREES
 _PAIR_WRITTEN = 2 * digits.LENGTH
+_WHOLE_WRITTEN = MANY + 2 * digits.CENTIMETRES
 _FATES = 3  # of a place to another camera: seen, hidden, out of the picture
 _WIDTH = 128
 _NEAR = 0.05  # metres; what is nearer to a camera is not seen
@@ -61,7 +63,7 @@ class Placed:
         own: (M, P, 3), the same in the frame of each picture's own camera.
         near: (M, P), how far away their near sides are, as shares of their middles' distances.
         center: (M, P, 3), as `points`, the middles of whole things, not only of what is visible.
-        solid: (M, P, SOLID), of :class:`~uniugg_core.models.boxes.Boxed`; zeros where a place is no thing.
+        solid: (M, P, SOLID), of :func:`~uniugg_core.models.boxes.solid_of`; zeros where a place is no thing.
         first: (M,), for each place the number of the one that its question names first.
         second: (M,), the same of the one named second; the first one where there is no other.
     """
@@ -109,6 +111,7 @@ class Situation(nn.Module):
         self.say = nn.ModuleDict({name: _Teller(count, width) for name, (count, _) in parts.items()})
         written = {name: count for name, (_, count) in parts.items()}
         written |= {"fate": _FATES, "both": _PAIR_WRITTEN, "turned": _TURNED_WRITTEN, "apart": digits.LENGTH}
+        written["whole"] = _WHOLE_WRITTEN
         self.write = nn.ModuleDict({name: _Writer(count, width) for name, count in written.items()})
 
     def forward(
@@ -132,6 +135,7 @@ class Situation(nn.Module):
         told.append(self.write["both"](_both_written(itself, other, placed.near), other.there * several[:, None]))
         told += [self._place(name, points, weight) for name, (points, weight) in lies.items()]
         told.append(self.write["apart"](digits.length(apart), sure_of_both(placed)))
+        told.append(self.write["whole"](_whole_written(placed.solid), placed.share * is_thing(placed.solid)))
         return torch.stack(told).sum(0)
 
     def cameras(self, poses: Tensor) -> Tensor:
@@ -320,6 +324,14 @@ def _both_written(itself: Elsewhere, other: Elsewhere, near_MP: Tensor) -> Tenso
     own, others = (digits.length(near_MP * there.distance) for there in (itself, other))
     earlier, later = torch.cat([own, others], dim=-1), torch.cat([others, own], dim=-1)
     return torch.cat([earlier[:, :1], later[:, 1:]], dim=1)
+
+
+@full_precision
+def _whole_written(solid_MPX: Tensor) -> Tensor:
+    """(M, P, _WHOLE_WRITTEN): how many things it is, the longest side of one, and how tall it is."""
+    sides_MP3 = sides_of(solid_MPX.float())
+    lengths = digits.centimetres(sides_MP3.amax(-1)), digits.centimetres(sides_MP3[..., 2])
+    return torch.cat([many_of(solid_MPX.float()), *lengths], dim=-1)
 
 
 def _fate_written(there: Elsewhere) -> Tensor:

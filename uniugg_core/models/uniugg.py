@@ -65,7 +65,10 @@ class Seen:
         if not views:
             return cls(torch.cat([seen.features for seen in several]), several[0].grid)
         view = ViewOutput(
-            torch.cat([view.points for view in views]), torch.cat([view.confidence for view in views]), None
+            torch.cat([view.points for view in views]),
+            torch.cat([view.confidence for view in views]),
+            None,
+            states=torch.cat([view.states for view in views]),
         )
         placed = None
         if any(seen.placed is not None for seen in several):
@@ -113,7 +116,7 @@ class UniUGG(nn.Module):
         self.encoder = build_encoder(config.encoder)
         self.spatial = SpatialDecoder(config.decoder, width, config.encoder.patch)
         self.vae = SpatialVAE(config.vae, width)
-        self.language = Language(config.language, width, project=diffuses)
+        self.language = Language(config.language, width, config.decoder.width, project=diffuses)
         self.denoiser = build_denoiser(
             config.denoiser, config.latent_shape, self.language.condition_width, config.language.width, width
         )

@@ -6,7 +6,6 @@ that a pair allows. `drills`, `exhibits` and `viewpoints` are exercises: they ne
 
 from __future__ import annotations
 
-from dataclasses import replace
 from random import Random
 
 from ..views import ViewPair
@@ -14,7 +13,7 @@ from . import commanded, points, scene
 from .sight import Sight
 from .types import Question
 
-__all__ = ["FAMILIES", "LESSONS", "Question", "QuestionMaker"]
+__all__ = ["FAMILIES", "LESSONS", "Question", "QuestionMaker", "roll_call"]
 
 # How often a family is tried, relative to the others.
 FAMILIES: dict[str, float] = {
@@ -138,10 +137,13 @@ class QuestionMaker:
             sights[views] = Sight(pair, views)
         maker = scene.MAKERS.get(name) or commanded.MAKERS[name]
         question = maker(sights[views], rng)
-        if question is None:
-            return None
-        mentions = sights[views].mentions(question.text)
-        return replace(question, mentions=mentions, things=sights[views].things(mentions))
+        return None if question is None else sights[views].mentioned(question)
+
+
+def roll_call(pair: ViewPair, rng: Random) -> tuple[Question, Question]:
+    """For each of the two views of a pair with a scene graph where everything is in it."""
+    one, other = (Sight(pair, (view,)) for view in (0, 1))
+    return one.mentioned(scene.roll_call(one, rng)), other.mentioned(scene.roll_call(other, rng))
 
 
 def _always(pair: ViewPair, rng: Random) -> Question:

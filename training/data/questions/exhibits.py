@@ -15,8 +15,8 @@ from random import Random
 from ..world.classes import CLASSES, STRUCTURE
 from ..world.palette import COLOURS
 from .scene import APART, RATIO, direction_asked
-from .sight import spoken_name
-from .types import LETTERS, Exhibition, Question, Spot, because, choice, lettered, metres
+from .sight import plural, spoken_name
+from .types import LETTERS, Exhibition, Question, Spot, because, choice, lettered, metres, numeric
 from .wording import phrase
 
 __all__ = [
@@ -38,6 +38,8 @@ THINGS = tuple(name for name in CLASSES if name not in STRUCTURE)
 NO_PICTURE = ()
 STILL = ((1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 0.0, 1.0))
 _LEAST = 0.1  # metres between things that are compared
+_WHOLE = 0.3  # share of exercises about what a thing is, not where
+_MOST = 6  # things of a class
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ class Shot:
 
 def exhibit(rng: Random) -> Question:
     """One exercise about what a single camera sees."""
+    if rng.random() < _WHOLE:
+        return rng.choice((_count, _object_size))(rng)
     maker = rng.choice((*OF_ONE, *OF_ALL))
     while True:
         half = draw_half(rng)
@@ -73,6 +77,21 @@ def exhibit(rng: Random) -> Question:
         if question is not None:
             each = tuple((spot,) for spot in spots)
             return exhibited(question, Exhibition(names, each, half, (STILL,), radii=shot.radii))
+
+
+def _count(rng: Random) -> Question:
+    half, name, number = draw_half(rng), plural(rng.choice(THINGS)), rng.randint(1, _MOST)
+    question = numeric("count", phrase(rng, "count", things=name, where="in the image"), number, "", 0, (0,))
+    return exhibited(question, Exhibition((name,), ((draw_spot(rng, half),),), half, (STILL,), counts=(number,)))
+
+
+def _object_size(rng: Random) -> Question:
+    half, key = draw_half(rng), rng.choice(("object_size", "object_height"))
+    (name,) = some_names(rng, 1)
+    sides = tuple(math.exp(rng.uniform(math.log(0.1), math.log(3.0))) for _ in range(3))
+    length = max(sides) if key == "object_size" else sides[2]
+    question = numeric("object_size", phrase(rng, key, a=name), 100 * length, "cm", 0, (0,))
+    return exhibited(question, Exhibition((name,), ((draw_spot(rng, half),),), half, (STILL,), sides=(sides,)))
 
 
 def exhibited(question: Question, shown: Exhibition) -> Question:

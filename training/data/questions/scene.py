@@ -16,7 +16,7 @@ from .sight import Sight, plural
 from .types import LETTERS, Question, because, choice, lettered, metres, numeric, places
 from .wording import phrase, where
 
-__all__ = ["MAKERS", "bearing"]
+__all__ = ["MAKERS", "bearing", "roll_call"]
 
 APART = 0.3  # metres by which distances must differ to be compared
 RATIO = 1.15  # ... and their ratio
@@ -230,6 +230,17 @@ def inventory(sight: Sight, rng: Random) -> Question | None:
     said = because((sight.spoken[item.id] for item in largest), (sight.distance(item.id, view) for item in largest))
     text, ids = phrase(rng, "inventory", where=where(rng, sight.views, view)), tuple(item.id for item in largest)
     return Question(text, said, "words", "inventory", sight.views, objects=ids)
+
+
+def roll_call(sight: Sight, rng: Random) -> Question:
+    """Where everything is that can be named, one by one and all of a class together; it has no answer.
+
+    For words to learn where to look, whatever is asked.
+    """
+    names = [sight.spoken[item.id] for item in sight.named] + [plural(name) for name in sight.counted()]
+    rng.shuffle(names)
+    text, ids = phrase(rng, "roll_call", things=", ".join(names)), tuple(item.id for item in sight.clear)
+    return Question(text, "", "words", "roll_call", sight.views, objects=ids)
 
 
 def appearance(sight: Sight, rng: Random) -> Question | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from ..graph import SceneGraph, SceneObject
 from ..views import ViewPair
 from ..world.classes import PLURAL
-from .types import Mention, Thing
+from .types import Question, Thing
 
 __all__ = ["CLEAR", "TRACE", "Sight", "plural", "spoken_name"]
 
@@ -87,13 +87,11 @@ class Sight:
                 groups.setdefault(item.name, []).append(item)
         return {name: tuple(items) for name, items in groups.items()}
 
-    def mentions(self, text: str) -> tuple[Mention, ...]:
-        """Names of visible things in a text: where each begins and ends, and the ids of what it names."""
-        return tuple((*match.span(), self._ids[match[0].lower()]) for match in self._names.finditer(text))
-
-    def things(self, mentions: Sequence[Mention]) -> tuple[Thing | None, ...]:
-        """What each of :meth:`mentions` names; None where it is several things."""
-        return tuple(self._thing(*ids) if len(ids) == 1 else None for *_, ids in mentions)
+    def mentioned(self, question: Question) -> Question:
+        """The question with the names of visible things in its text, and with what each of them names."""
+        mentions = tuple((*match.span(), self._ids[match[0].lower()]) for match in self._names.finditer(question.text))
+        things = tuple(self._thing(*ids) if len(ids) == 1 else None for *_, ids in mentions)
+        return replace(question, mentions=mentions, things=things)
 
     def _thing(self, object_id: int) -> Thing:
         item, pose = self.graph[object_id], self.pair.reference.world_from_camera

@@ -45,6 +45,8 @@ class Exhibition:
         surfaces: for each thing and view the metres from the other camera, the commanded one or the other view's, to
             what that one sees in the thing's direction; None: the thing itself.
         radii: of the things, which are balls where it matters how far they are apart; none: they are points.
+        sides: of the things, width, depth and height in metres, where it matters how large they are; none: untold.
+        counts: how many there are of each, where that matters; none: untold.
     """
 
     names: tuple[str, ...]
@@ -53,6 +55,8 @@ class Exhibition:
     cameras: tuple[Matrix, ...]
     surfaces: tuple[tuple[float | None, ...], ...] = ()
     radii: tuple[float, ...] = ()
+    sides: tuple[Spot, ...] = ()
+    counts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "How many {things} are there?",
         "How many {things} do you see?",
     ),
+    "roll_call": ("Where are {things}?",),
     "object_distance": (
         "What is the distance between {a} and {b} in metres?",
         "How far apart are {a} and {b}, in metres?",
