@@ -20,7 +20,7 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "How many {things} are there?",
         "How many {things} do you see?",
     ),
-    "roll_call": ("Where are {things}?",),
+    "roll_call": ("Where are {things}?", "Show me {things}."),
     "object_distance": (
         "What is the distance between {a} and {b} in metres?",
         "How far apart are {a} and {b}, in metres?",
