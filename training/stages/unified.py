@@ -2,7 +2,7 @@
 
 ``L = L_vqa + lambda L_gen``, one kind of batch at a time: pairs train the way from a picture and a pose to the features
 of the view from there; questions train the answers. Phase "align" trains only the language model's visual projector,
-phase "ground" only where words look and the boxes of what they find: without any answer, on ten times as many pictures.
+phase "ground" only where words look and the boxes of what they find, by the names of all that a picture shows.
 Exercises without pictures (:mod:`..exercising`) may be mixed in, for models that start from nothing.
 
 Shape letters: B batch, N tokens, D feature width, Q queries.

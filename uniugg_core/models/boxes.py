@@ -128,7 +128,7 @@ def solid_of(sides: Tensor, many: Tensor, code: Tensor | None = None) -> Tensor:
     Args:
         sides: (..., 3), logarithms of their boxes' sides in metres, width, depth and height.
         many: (..., MANY), how likely it is that the name found one, two, ...
-        code: (..., 12), for :meth:`Boxes.gap` alone; None: zeros.
+        code: (..., _CODE), for :meth:`Boxes.gap` alone; None: zeros.
     """
     code = sides.new_zeros(*sides.shape[:-1], _CODE) if code is None else code
     return torch.cat([sides, many, code, torch.ones_like(sides[..., :1])], dim=-1)
