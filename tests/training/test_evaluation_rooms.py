@@ -319,6 +319,9 @@ class TestRooms:
                 assert set(figures) == {"error", "abs_rel", "delta_1.25", "coverage", "f_5cm", "f_10cm"}
         assert 0 <= report["vqa"]["accuracy"] <= 1 and 0 <= report["vqa"]["blind_accuracy"] <= 1
         assert report["uncertainty"]["spread"]["aurc"] > 0
+        things = report["things"]
+        assert things["things"] == sum(kind["things"] for kind in things["by_class"].values()) > 3
+        assert "distance of what is seen" in rooms_table(report)
         assert report["uncertainty"]["median_spread"]["unseen"] > 0
         assert (
             sum(row["scenes"] for row in report["by_angle"]) == 3 == sum(row["scenes"] for row in report["by_baseline"])
@@ -362,6 +365,7 @@ class TestRooms:
                 report[part]["methods"]["filled_true"]["error"], rel=1e-3
             )
         assert report["reference"]["error"] == pytest.approx(0, abs=1e-6)
+        assert report["things"]["error"] == pytest.approx(0, abs=1e-5)
 
     def test_the_regression_variant_stands_beside(self, pipeline: UniUGGPipeline) -> None:
         config = pipeline.config.replace(denoiser__kind="regress")

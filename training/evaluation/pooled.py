@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .geometry import F_DISTANCES, PARTS, MethodRecord, SceneTruth, f_score
+from .things import SeenThing
 
 __all__ = [
     "ANGLES",
@@ -55,6 +56,7 @@ class SceneRecord:
     sharp: np.ndarray | None = None  # (n,) what the confidence head says of the first sample, 1 / confidence
     poses: dict[str, tuple[float, float] | None] = field(default_factory=dict)  # method -> degrees, metres, by PnP;
     # and of TOLD
+    things: list[SeenThing] = field(default_factory=list)  # of the reference picture, where instance maps are known
 
     @classmethod
     def of(cls, truth: SceneTruth, methods: dict[str, MethodRecord], reference: np.ndarray, **more: Any) -> SceneRecord:

@@ -44,6 +44,7 @@ from .pooled import (
     reference_figures,
 )
 from .sharing import Share
+from .things import seen_things, thing_figures
 from .uncertainty import relative_spread, risk_coverage
 from .understanding import Scored, understanding_figures
 
@@ -223,11 +224,15 @@ class _Runner:
             }
             if told is not None:  # what is left of the motion after the one that was told
                 poses[TOLD] = motion_size(motions[row].double() @ told[row].cpu().double())
+            things = []
+            if batch.instances is not None and batch.classes is not None:
+                maps = (part[row, 0].cpu().numpy() for part in (batch.instances, batch.classes))
+                things = seen_things(here[row], true_here[row], known, *maps)
             colors = ours.colors[row] if ours.colors is not None else torch.full_like(ours.points[row], 0.5)
             yield Case(
                 pair,
                 truth,
-                SceneRecord.of(truth, methods, reference, spread=spread, sharp=sharp, poses=poses),
+                SceneRecord.of(truth, methods, reference, spread=spread, sharp=sharp, poses=poses, things=things),
                 clouds,
                 (colors.float().clamp(0, 1) * 255).round().byte().cpu().numpy(),
                 here[row],
@@ -326,6 +331,7 @@ def _report(
         "seen": part_figures(records, "seen"),
         "all": part_figures(records, "all"),
         "reference": reference_figures(records),
+        "things": thing_figures([thing for record in records for thing in record.things]),
         "pose": pose_figures(records),
         "by_angle": by_motion(records, lambda record: record.angle, ANGLES),
         "by_baseline": by_motion(records, lambda record: record.baseline, BASELINES),

@@ -72,6 +72,8 @@ def rooms_table(report: dict[str, Any]) -> str:
         blocks.append(f"{aligned(rows)}\n{ratio}")
     blocks.append(_motions(report))
     blocks.append(_clouds(report))
+    if report["things"] is not None:
+        blocks.append(_things(report["things"]))
     if report["vqa"] is not None:
         blocks.append(_answers(report["vqa"]))
     if report["uncertainty"] is not None:
@@ -104,7 +106,23 @@ def _clouds(report: dict[str, Any]) -> str:
     return aligned(rows)
 
 
+def _things(figures: dict[str, Any]) -> str:
+    rows = [["distance of what is seen", "things", "error", "too far by"]]
+    for row in figures["by_distance"]:
+        end = f"to {row['to']:g}" if row["to"] is not None else "up"
+        rows.append([f"  {row['from']:g} {end} m", *_miss(row)])
+    kinds = [(name, row) for name, row in figures["by_class"].items() if row["things"] >= _COMMON]
+    for name, row in sorted(kinds, key=lambda kind: -kind[1]["error"]):
+        rows.append([f"  {name}", *_miss(row)])
+    return aligned([*rows, ["all of them", *_miss(figures)]])
+
+
+def _miss(figures: dict[str, Any]) -> list[str]:
+    return [str(figures["things"]), _percent(figures["error"]), _percent(figures["bias"])]
+
+
 _SHOWN = (OURS, "filled", "oracle")
+_COMMON = 5  # things of a class from which on it has a row
 
 
 def _answers(figures: dict[str, Any]) -> str:
