@@ -32,6 +32,8 @@ _TITLES = {
     "regression": "direct regression",
 }
 
+_COMMON = 5  # things of a class from which on it has a row
+
 
 def write_json(report: dict[str, Any], path: str | Path) -> None:
     """Writes strict JSON: what is not finite becomes null."""
@@ -85,9 +87,8 @@ def _motions(report: dict[str, Any]) -> str:
     rows = [["error by motion", "scenes", *(f"{part} {name}" for part in ("unseen", "seen") for name in _SHOWN)]]
     for key, unit in (("by_angle", "deg"), ("by_baseline", "m")):
         for row in report[key]:
-            end = f"to {row['to']:g}" if row["to"] is not None else "up"
             errors = [_number(row[part][name]) for part in ("unseen", "seen") for name in _SHOWN]
-            rows.append([f"  {row['from']:g} {end} {unit}", str(row["scenes"]), *errors])
+            rows.append([_range(row, unit), str(row["scenes"]), *errors])
     return aligned(rows)
 
 
@@ -109,8 +110,7 @@ def _clouds(report: dict[str, Any]) -> str:
 def _things(figures: dict[str, Any]) -> str:
     rows = [["distance of what is seen", "things", "error", "too far by"]]
     for row in figures["by_distance"]:
-        end = f"to {row['to']:g}" if row["to"] is not None else "up"
-        rows.append([f"  {row['from']:g} {end} m", *_miss(row)])
+        rows.append([_range(row, "m"), *_miss(row)])
     kinds = [(name, row) for name, row in figures["by_class"].items() if row["things"] >= _COMMON]
     for name, row in sorted(kinds, key=lambda kind: -kind[1]["error"]):
         rows.append([f"  {name}", *_miss(row)])
@@ -122,7 +122,6 @@ def _miss(figures: dict[str, Any]) -> list[str]:
 
 
 _SHOWN = (OURS, "filled", "oracle")
-_COMMON = 5  # things of a class from which on it has a row
 
 
 def _answers(figures: dict[str, Any]) -> str:
@@ -143,6 +142,11 @@ def _uncertainty(figures: dict[str, Any]) -> str:
         rows.append([key, *(_number(figures[name][key]) for name in names)])
     spread = figures["median_spread"]
     return f"{aligned(rows)}\nmedian spread: seen {_number(spread['seen'])}, unseen {_number(spread['unseen'])}"
+
+
+def _range(row: dict[str, Any], unit: str) -> str:
+    end = f"to {row['to']:g}" if row["to"] is not None else "up"
+    return f"  {row['from']:g} {end} {unit}"
 
 
 def _rates(figures: dict[str, Any]) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +15,7 @@ from ..data.world.classes import CLASSES
 
 __all__ = ["DISTANCES", "SeenThing", "seen_things", "thing_figures"]
 
-DISTANCES = (0.0, 1.0, 2.0, 3.0, 4.5)  # metres at which a range of the table begins
+DISTANCES = (0.0, 1.0, 2.0, 3.0, 4.5, math.inf)  # metres
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def seen_things(
 
 
 def thing_figures(things: Sequence[SeenThing]) -> dict[str, Any] | None:
-    """Figures of all things, by class and by distance; None without any.
+    """Figures of all things, by class and by distance (empty ranges are left out); None without any.
 
     ``error`` is the median of how far the ratio of predicted and true distance is from 1, ``bias`` its median less 1:
     above 0 what is seen too far away.
@@ -56,13 +58,12 @@ def thing_figures(things: Sequence[SeenThing]) -> dict[str, Any] | None:
     if not things:
         return None
     names = sorted({thing.name for thing in things})
-    ends = [*DISTANCES[1:], float("inf")]
     return {
         **_figures(things),
         "by_class": {name: _figures([thing for thing in things if thing.name == name]) for name in names},
         "by_distance": [
-            {"from": low, "to": None if high == float("inf") else high, **_figures(part)}
-            for low, high in zip(DISTANCES, ends)
+            {"from": low, "to": high if math.isfinite(high) else None, **_figures(part)}
+            for low, high in itertools.pairwise(DISTANCES)
             if (part := [thing for thing in things if low <= thing.distance < high])
         ],
     }
