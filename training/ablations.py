@@ -2,10 +2,12 @@
 
 Every variant is a chain of runs; what variants have in common is trained once:
 
-    teacher ─► encoder ─► vae ─► full, d (no diffusion), d' (no VAE), generation, answers
+    teacher ─► encoder ─► vae ─► words ─► ground ─► full, d (no diffusion), d' (no VAE), generation, answers
        │           └────► c-vae ─► c (decoder not tuned)
        └► a-encoder ─► a-vae ─► a (semantics only)
           b-encoder ─► b-vae ─► b (geometry only)
+
+The language model of all of them is that of "ground", which has had exercises in words and then the names of things.
 
     OUT/runs/NAME            one training run each, resumed where it was stopped
     OUT/results/*.json       one evaluation each, see `uniugg eval rooms`; what is there is not measured again
@@ -38,8 +40,13 @@ class Step:
 
     stage: str
     file: str  # settings, in the folder of the preset
-    start: str | None = None  # the run whose weights it starts from
+    start: tuple[str, ...] = ()  # runs whose weights it starts from, or "RUN:PART"; the later ones win
     teacher: str | None = None  # the run whose encoder it distils from
+
+    def before(self) -> tuple[str, ...]:
+        """Runs that it needs."""
+        starts = tuple(start.partition(":")[0] for start in self.start)
+        return starts if self.teacher is None else (self.teacher, *starts)
 
 
 @dataclass(frozen=True)
@@ -52,23 +59,26 @@ class Variant:
     answers: bool = True
 
 
+_WORDS = "ground:language"  # what the language model of every variant starts from
 STEPS: dict[str, Step] = {
     "teacher": Step("teacher", "teacher.yaml"),
-    "encoder": Step("encoder", "encoder.yaml", "teacher", "teacher"),
-    "vae": Step("vae", "vae.yaml", "encoder"),
-    "full": Step("unified", "unified.yaml", "vae"),
-    "a-encoder": Step("encoder", "ablations/a-encoder.yaml", "teacher", "teacher"),
-    "a-vae": Step("vae", "vae.yaml", "a-encoder"),
-    "a": Step("unified", "unified.yaml", "a-vae"),
+    "encoder": Step("encoder", "encoder.yaml", ("teacher",), "teacher"),
+    "vae": Step("vae", "vae.yaml", ("encoder",)),
+    "words": Step("unified", "ablations/words-unified.yaml", ("vae",)),
+    "ground": Step("unified", "unified-ground.yaml", ("vae", "words:language")),
+    "full": Step("unified", "unified.yaml", ("vae", _WORDS)),
+    "a-encoder": Step("encoder", "ablations/a-encoder.yaml", ("teacher",), "teacher"),
+    "a-vae": Step("vae", "vae.yaml", ("a-encoder",)),
+    "a": Step("unified", "unified.yaml", ("a-vae", _WORDS)),
     "b-encoder": Step("encoder", "ablations/b-encoder.yaml"),
-    "b-vae": Step("vae", "vae.yaml", "b-encoder"),
-    "b": Step("unified", "unified.yaml", "b-vae"),
-    "c-vae": Step("vae", "ablations/c-vae.yaml", "encoder"),
-    "c": Step("unified", "unified.yaml", "c-vae"),
-    "d": Step("unified", "ablations/d-unified.yaml", "vae"),
-    "d-raw": Step("unified", "ablations/d-raw-unified.yaml", "vae"),
-    "generation": Step("unified", "ablations/generation-unified.yaml", "vae"),
-    "answers": Step("unified", "ablations/answers-unified.yaml", "vae"),
+    "b-vae": Step("vae", "vae.yaml", ("b-encoder",)),
+    "b": Step("unified", "unified.yaml", ("b-vae", _WORDS)),
+    "c-vae": Step("vae", "ablations/c-vae.yaml", ("encoder",)),
+    "c": Step("unified", "unified.yaml", ("c-vae", _WORDS)),
+    "d": Step("unified", "ablations/d-unified.yaml", ("vae", _WORDS)),
+    "d-raw": Step("unified", "ablations/d-raw-unified.yaml", ("vae", _WORDS)),
+    "generation": Step("unified", "ablations/generation-unified.yaml", ("vae", _WORDS)),
+    "answers": Step("unified", "ablations/answers-unified.yaml", ("vae", _WORDS)),
 }
 VARIANTS: dict[str, Variant] = {
     "full": Variant("full", "full model, trained jointly"),
@@ -123,9 +133,8 @@ class Ablations:
             step = STEPS[name]
             if (name, seed) in order or (name in self.use and seed == 0):
                 return
-            for before in (step.teacher, step.start):
-                if before is not None:
-                    need(before, 0)
+            for before in step.before():
+                need(before, 0)
             order.append((name, seed))
 
         for name in VARIANTS:
@@ -145,17 +154,18 @@ class Ablations:
         step = STEPS[name]
         stages = {other.stage for other in STEPS.values()}
         changes = changes_for(self.changes, (name, step.stage), {*STEPS, *stages})
-        if step.start is not None:
-            changes.append(f"model.start=[{json.dumps(str(self.weights(step.start)))}]")
+        if step.start:
+            changes.append(f"model.start={json.dumps([self.weights(start) for start in step.start])}")
         if step.teacher is not None:
-            changes.append(f"encoder.teacher={json.dumps(str(self.weights(step.teacher)))}")
+            changes.append(f"encoder.teacher={json.dumps(self.weights(step.teacher))}")
         if seed:
             changes.append(f"seed={seed}")
         return TrainConfig.load(self.configs / step.file, [*changes, f"stage={step.stage}"])
 
-    def weights(self, name: str) -> Path:
-        """What follows a run starts from."""
-        return last_weights(self.folder(name))
+    def weights(self, start: str) -> str:
+        """What follows a run, or a part of it, starts from."""
+        name, *part = start.split(":")
+        return ":".join([str(last_weights(self.folder(name))), *part])
 
 
 def run_ablations(

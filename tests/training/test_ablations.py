@@ -104,14 +104,15 @@ class TestPlan:
         order = [name for name, _ in Ablations(SHIPPED, Path("out")).plan()]
         assert sorted(order) == sorted(STEPS)
         for name, step in STEPS.items():
-            for before in {step.start, step.teacher} - {None}:
+            for before in step.before():
                 assert order.index(before) < order.index(name)
 
     def test_only_what_is_needed(self) -> None:
-        chosen = Ablations(SHIPPED, Path("out"), only=("d",), use={"vae": Path("nowhere/tiny-vae")}, train_seeds=2)
+        use = {"ground": Path("nowhere/words"), "vae": Path("nowhere/vae")}
+        chosen = Ablations(SHIPPED, Path("out"), only=("d",), use=use, train_seeds=2)
         assert chosen.plan() == [("d", 0), ("d", 1)]
         config = chosen.settings("d", 1)
-        assert config.seed == 1 and config.model.start == ("nowhere/tiny-vae",)
+        assert config.seed == 1 and config.model.start == ("nowhere/vae", "nowhere/words:language")
         assert config.model.resolve().denoiser.kind == "regress"
         assert chosen.folder("d", 1) == Path("out/runs/d-seed1")
 
@@ -154,7 +155,7 @@ class TestRun:
         assert len([line for line in lines if line.startswith("| ")]) == 1 + len(VARIANTS) and "±" in lines[2]
 
     def test_what_was_done_before_the_kill_is_not_done_again(self, plan: Ablations, told: list[str]) -> None:
-        assert sum(text.startswith("run 1 of 16: teacher") for text in told) == 2  # before and after
+        assert sum(text.startswith("run 1 of 18: teacher") for text in told) == 2  # before and after
         assert len((plan.out / "runs" / "teacher" / "metrics.jsonl").read_text().splitlines()) == 1  # trained once
         before = {path: path.stat().st_mtime_ns for path in plan.out.rglob("*.safetensors")}
         results = {path: path.read_bytes() for path in (plan.out / "results").iterdir()}
