@@ -48,7 +48,6 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("model", type=Path, help="what `uniugg train unified` exported")
     parser.add_argument("--runs", type=Path, nargs="+", default=[], help="the training runs, in order")
     parser.add_argument("--figures", type=Path, nargs="+", required=True, help="reports of `uniugg eval rooms`")
-    parser.add_argument("--wide", type=Path, help="one more report, of more rooms; without questions will do")
     parser.add_argument("--continues", action="store_true", help="the runs began from the model that is replaced")
     parser.add_argument("--out", type=Path, default=SHIPPED_MODEL, help="default: %(default)s")
     args = parser.parse_args(argv)
@@ -59,11 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     card = text.replace("{parameters}", f"{count / 1e6:.1f} M").replace(
         "{runs}", runs_table(args.runs, earlier_rows(args.out / "README.md") if args.continues else [])
     )
-    figures = figures_tables(reports)
-    if args.wide is not None:
-        figures += "\n\n" + wide_line(json.loads(args.wide.read_text(encoding="utf-8")))
-        shutil.copyfile(args.wide, RESULTS / "rooms-wide.json")
-    card = card.replace("{figures}", figures).replace("{machine}", machine())
+    card = card.replace("{figures}", figures_tables(reports)).replace("{machine}", machine())
     save_folder(args.out, model, tokenizer, dtype="bfloat16", card=card)
     SETTINGS.mkdir(exist_ok=True)
     for run in args.runs:
@@ -127,17 +122,6 @@ def figures_tables(reports: list[dict[str, Any]]) -> str:
         blocks.append(f"| {name.replace('_', ' ')} | {_rates(rows)} |")
     blocks.append(f"| **all** | {_rates([report['vqa'] for report in reports])} |")
     return "\n".join(blocks)
-
-
-def wide_line(report: dict[str, Any]) -> str:
-    """What the figures that need no questions are in more rooms."""
-    (unseen, seen), scenes = (report[part] for part in PARTS), report["scenes"]
-    return (
-        f"Rooms differ much. In {scenes} others (`--scenes {scenes} --questions 0 --samples 1 --seed "
-        f"{report['seed']}`): unseen part {unseen['methods']['imagined']['error']:.3f}, "
-        f"{unseen['error_ratio']:.2f} of the best free baseline; seen part {seen['methods']['imagined']['error']:.3f}, "
-        f"{seen['error_ratio']:.3f} of it; reference view {report['reference']['error']:.3f}."
-    )
 
 
 def machine() -> str:
