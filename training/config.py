@@ -139,6 +139,7 @@ class EncoderStageConfig:
     # frame; for models with decoder.own_frames, which look at a picture that way
     alpha: float = 0.2  # reward of confidence in the pointmap loss
     log_points: bool = False  # errors between logarithmic points, not in units of the scene's scale
+    log_unit: float = 1.0  # metres: much farther away errors count as shares of the distance, much nearer as lengths
     normal_weight: float = 0.0  # how far surfaces are turned: the mean distance of unit normals
     balance: float = (
         0.0  # how much pixels of small things count more: by their thing's share of the picture to the power
@@ -175,6 +176,7 @@ class VAEStageConfig:
     kl_weight: float = 1e-4  # gamma; mean over latent numbers, summed over both views
     alpha: float = 0.2
     log_points: bool = False  # as in stage 1
+    log_unit: float = 1.0  # as in stage 1
     normal_weight: float = 0.0  # as in stage 1
     balance: float = 0.0  # as in stage 1
     plain_weight: float = 0.0  # as in stage 1
@@ -242,8 +244,9 @@ class TrainConfig:
             _require(0 <= share <= 1, f"unified.{name}", share, "a share, 0 to 1")
         decoded = self.encoder.geometry_share
         _require(0 < decoded <= 1, "encoder.geometry_share", decoded, "above 0 and at most 1")
-        for name, alone in (("encoder", self.encoder.alone_share), ("vae", self.vae.alone_share)):
-            _require(0 <= alone < 1, f"{name}.alone_share", alone, "at least 0 and less than 1")
+        for name, own in (("encoder", self.encoder), ("vae", self.vae)):
+            _require(0 <= own.alone_share < 1, f"{name}.alone_share", own.alone_share, "at least 0 and less than 1")
+            _require(own.log_unit > 0, f"{name}.log_unit", own.log_unit, "above 0")
         _require(self.stage in STAGES, "stage", self.stage, f"one of {STAGES}")
         _require(run.precision in ("fp32", "bf16"), "run.precision", run.precision, "'fp32' or 'bf16'")
         _require(run.device in ("auto", "cpu"), "run.device", run.device, "'auto' or 'cpu'")

@@ -51,6 +51,7 @@ class SpatialWeights:
     rgb_ssim: float
     rgb_lpips: float
     log_points: bool
+    log_unit: float = 1.0
     normals: float = 0.0
     balance: float = 0.0
     plain: float = 0.0
@@ -65,6 +66,7 @@ class SpatialWeights:
             rgb_ssim=own.rgb_ssim,
             rgb_lpips=own.rgb_lpips,
             log_points=own.log_points,
+            log_unit=own.log_unit,
             normals=own.normal_weight,
             balance=own.balance,
             plain=own.plain_weight,
@@ -95,7 +97,14 @@ def spatial_loss(
     confidence = torch.stack([view.confidence for view in outputs], dim=1)
     counts = thing_weight(truth.instances, weights.balance) if weights.balance and truth.instances is not None else None
     both = pointmap_loss(
-        points, confidence, true, truth.valid, alpha=weights.alpha, logarithmic=weights.log_points, weight_BVHW=counts
+        points,
+        confidence,
+        true,
+        truth.valid,
+        alpha=weights.alpha,
+        logarithmic=weights.log_points,
+        log_unit=weights.log_unit,
+        weight_BVHW=counts,
     )
     loss, parts = both.loss + weights.plain * both.regression, {"points": both.loss, "regression": both.regression}
     if weights.normals:

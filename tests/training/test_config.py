@@ -68,6 +68,7 @@ def test_a_file_may_change_another(tmp_path: Path) -> None:
         ("optimizer: {lr: .nan}", "optimizer.lr"),
         ("optimizer: {betas: [0.9]}", "optimizer.betas"),
         ("optimizer: [1]", "optimizer"),
+        ("vae: {log_unit: 0}", "vae.log_unit"),
         ("stage: sleep", "stage"),
         ("- 1", "named settings"),
         ("a: [", "no training configuration"),

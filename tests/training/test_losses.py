@@ -94,6 +94,20 @@ class TestPointmaps:
         assert float(up) == pytest.approx(2 * float(down))
         assert float(pointmap_loss(3 * near, one, near, valid, metric=False, logarithmic=True).loss) < 1e-4
 
+    @pytest.mark.parametrize(
+        ("unit", "ratio"), [(1e-3, 1.0), (1.0, math.log(1.5 / 1.25) / math.log(9 / 5)), (1e3, 1 / 16)]
+    )
+    def test_the_unit_says_from_where_on_shares_of_the_distance_count(self, unit: float, ratio: float) -> None:
+        """A quarter of a metre seen at half a metre, beside four seen at eight."""
+        near = torch.zeros(1, 2, 1, 1, 3, dtype=DOUBLE)
+        near[..., 2] = 0.25
+        one, valid = torch.ones(1, 2, 1, 1, dtype=DOUBLE), torch.ones(1, 2, 1, 1, dtype=torch.bool)
+        close, away = (
+            pointmap_loss(2 * true, one, true, valid, logarithmic=True, log_unit=unit).regression
+            for true in (near, 16 * near)
+        )
+        assert float(close / away) == pytest.approx(ratio, rel=1e-2)
+
     def test_invalid_pixels_bring_neither_value_nor_gradient(self) -> None:
         points, valid = self.points(), torch.ones(2, 2, 3, 4, dtype=torch.bool)
         valid[:, 1, 0] = False

@@ -51,6 +51,7 @@ def test_what_is_small_and_what_is_hard_may_count_more() -> None:
 
     alike, balanced = (float(parts(rare, balance=balance)[1]["regression"]) for balance in (0.0, 0.5))
     assert balanced > 1.05 * alike
+    assert float(parts(rare, log_unit=0.1)[1]["regression"]) > 1.2 * alike, "far from 0, logarithms grow faster"
     loss, figures = parts(rare, plain=3.0)
     assert loss == pytest.approx(float(figures["points"] + 3 * figures["regression"]))
     truth = PairBatch.from_dict({name: value for name, value in truth.to_dict().items() if name != "instances"})

@@ -77,6 +77,7 @@ def pointmap_loss(
     metric: bool | Tensor = True,
     alpha: float = 0.2,
     logarithmic: bool = False,
+    log_unit: float = 1.0,
     weight_BVHW: Tensor | None = None,
 ) -> PointmapLoss:
     """Distance between pointmaps in units of the scene's scale, weighted by the predicted confidence.
@@ -97,6 +98,8 @@ def pointmap_loss(
         metric: whether absolute size counts; one flag, or (B,).
         alpha: weight of the confidence's reward.
         logarithmic: compares logarithmic points, each prediction that is not metric scaled to the truth first.
+        log_unit: metres; logarithmic points much farther away than that count by their relative errors, nearer ones
+            by their absolute ones.
         weight_BVHW: how much pixels count, see :func:`thing_weight`; None: all alike.
     """
     valid_BVHW = valid_BVHW & torch.isfinite(target_BVHW3).all(-1)
@@ -110,7 +113,8 @@ def pointmap_loss(
         return points / by_B[:, None, None, None, None]
 
     if logarithmic:
-        difference = encode_points(divide(predicted_BVHW3, scale_B / true_scale_B)) - encode_points(target_BVHW3)
+        metric_BVHW3 = divide(predicted_BVHW3, scale_B / true_scale_B)
+        difference = encode_points(metric_BVHW3 / log_unit) - encode_points(target_BVHW3 / log_unit)
     else:
         difference = divide(predicted_BVHW3, scale_B) - divide(target_BVHW3, true_scale_B)
     # the norm's gradient at zero is NaN; a masked pixel must not bring it in
