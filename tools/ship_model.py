@@ -3,6 +3,7 @@
     python tools/ship_model.py runs/tiny-unified/model --runs runs/tiny-teacher runs/tiny-encoder ... \
         --figures runs/figures-0.json runs/figures-1.json ...
     python tools/ship_model.py runs/tiny-unified-2/model --continues --runs runs/tiny-encoder-2 ... --figures ...
+    python tools/ship_model.py uniugg_core/assets/uniugg-tiny --continues --figures ...      # measured anew
 
 Runs are training runs in their order; figures are reports of `uniugg eval rooms --json`, each of another seed. The text
 above and below the tables is in tools/model_card.md.
