@@ -132,9 +132,11 @@ def decoded_alone(
     """Both pictures of every pair, each decoded beside itself alone, in its own camera's frame."""
     flat = features_B2ND.transpose(0, 1).flatten(0, 1)
     view = spatial.first(flat, flat, grid, truth.intrinsics.transpose(0, 1).flatten(0, 1))
-    halves = zip(view.points.chunk(2), view.confidence.chunk(2))
+    halves = zip(view.points.chunk(2), view.confidence.chunk(2), view.states.chunk(2))
     colors = (None, None) if view.colors is None else view.colors.chunk(2)
-    return tuple(ViewOutput(*half, shown) for half, shown in zip(halves, colors))
+    return tuple(
+        ViewOutput(points, sure, shown, states=states) for (points, sure, states), shown in zip(halves, colors)
+    )
 
 
 def alone_loss(
@@ -145,12 +147,12 @@ def alone_loss(
     colors_B23HW: Tensor,
     weights: SpatialWeights,
     lpips: nn.Module | None = None,
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """:func:`spatial_loss` of :func:`decoded_alone`; the names of its parts end with ``_alone``."""
+) -> tuple[Tensor, dict[str, Tensor], tuple[ViewOutput, ViewOutput]]:
+    """:func:`spatial_loss` of :func:`decoded_alone`, and what that is; the names of its parts end with ``_alone``."""
     apart = truth.apart()
     views = decoded_alone(spatial, features_B2ND, grid, apart)
     loss, parts = spatial_loss(views, apart, colors_B23HW, weights, lpips)
-    return loss, {f"{name}_alone": value for name, value in parts.items()}
+    return loss, {f"{name}_alone": value for name, value in parts.items()}, views
 
 
 def second_view(

@@ -189,6 +189,26 @@ class TestEncoderStage:
         torch.testing.assert_close(second.points, mine.points)
         assert not torch.allclose(first.points, second.points)
 
+    def test_tokens_of_pictures_alone_know_their_things(self) -> None:
+        own = {"alone_share": 0.5, "rgb_weight": 0.0, "matching_weight": 0.0}
+        _, without = self.one_step(encoder=own)
+        stage, losses = self.one_step(encoder={**own, "thing_weight": 0.5})
+        assert losses["loss"].item() == pytest.approx(without["loss"].item() + 0.5 * losses["things"].item(), rel=1e-5)
+        assert losses["things"] > losses["things_near"] + losses["things_center"] > 0
+        assert stage.model.thing_head[1].weight.grad.abs().sum() > 0
+        batch = {**stage.source("train").batch("pair", range(2)), "kind": "pair"}
+        with torch.no_grad():
+            assert {"things", "things_near", "things_center"} <= set(stage.validate(batch, step_generator(0, 0)))
+        del batch["boxes"]
+        with pytest.raises(UniuggError, match="scene graphs") as refusal:
+            stage(batch, step_generator(0, 0))
+        assert refusal.value.code is ErrorCode.REQUEST_INVALID
+
+    def test_things_are_told_by_pictures_alone(self) -> None:
+        with pytest.raises(UniuggError, match="alone_share") as refusal:
+            build_stage(micro("encoder", encoder={"thing_weight": 0.5}))
+        assert refusal.value.code is ErrorCode.REQUEST_INVALID
+
     def test_some_pairs_only_say_what_they_show(self) -> None:
         """Geometry of half of the pairs, classes of all."""
         undrawn = {"matching_weight": 0.0, "student_cpe": False, "drop_calibration": 0.0}

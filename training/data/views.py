@@ -127,6 +127,8 @@ class PairBatch:
     index: Tensor  # (B,) int64
     instances: Tensor | None = None  # (B, 2, H, W) uint8
     classes: Tensor | None = None  # (B, 2, H, W) uint8
+    boxes: Tensor | None = None  # (B, 2, 256, 6) float32, by number of the instance: middle of its box in each view's
+    # own camera frame, and its width, depth and height; zeros where there is none
 
     @classmethod
     def collate(cls, pairs: Sequence[ViewPair]) -> PairBatch:
@@ -158,6 +160,7 @@ class PairBatch:
             index=torch.tensor([pair.index for pair in pairs]),
             instances=stacked("instances"),
             classes=stacked("classes"),
+            boxes=_boxes(pairs),
         )
 
     @classmethod
@@ -241,3 +244,18 @@ class PairBatch:
         """2 B pairs: these, then the same ones swapped."""
         mine, other = self.to_dict(), self.swapped().to_dict()
         return PairBatch(**{name: torch.cat([tensor, other[name]]) for name, tensor in mine.items()})
+
+
+def _boxes(pairs: Sequence[ViewPair]) -> Tensor | None:
+    """The boxes of a batch; None unless all its pairs have scene graphs."""
+    graphs = [pair.graph for pair in pairs]
+    if any(graph is None for graph in graphs):
+        return None
+    out_B2X6 = np.zeros((len(pairs), 2, 256, 6), np.float32)
+    for row, (pair, graph) in enumerate(zip(pairs, graphs)):
+        ids = [item.id for item in graph.objects]
+        centers, sizes = (np.array([getattr(item, name) for item in graph.objects]) for name in ("center", "size"))
+        for number, view in enumerate(pair.views):
+            pose = view.world_from_camera
+            out_B2X6[row, number, ids] = np.concatenate([(centers - pose[:3, 3]) @ pose[:3, :3], sizes], axis=1)
+    return torch.from_numpy(out_B2X6)

@@ -25,12 +25,13 @@ from ..config import TrainConfig
 from ..data.views import PairBatch
 from ..losses.matching import draw_correspondences, matching_loss, reciprocal_matches
 from ..losses.semantics import balanced_class_loss, class_shares, distillation_loss, random_tokens
+from ..losses.things import SAID, thing_loss, token_things
 from ..pictures import pair_sheet
 from ..sources import class_count, open_source
 from ..stream import Batch, Source
 from ..supervision import SpatialWeights, alone_loss, decoded_alone, point_errors, spatial_loss, swapped_where
 from .base import Stage, freeze
-from .vision import Vision, class_head, freeze_unread, load_lpips, to_unit
+from .vision import Vision, freeze_unread, load_lpips, to_unit, token_head
 
 __all__ = ["EncoderStage"]
 
@@ -44,10 +45,14 @@ class EncoderStage(Stage):
         super().__init__(config)
         self.own = own = config.encoder
         self.model = Vision(self.model_config, config.seed)
-        if own.class_weight:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(config.seed + 1)
-                self.model.token_head = class_head(self.model_config.encoder.width, class_count(config.data))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed + 1)
+            if own.class_weight:
+                self.model.token_head = token_head(self.model_config.encoder.width, class_count(config.data))
+            if own.thing_weight:
+                if not own.alone_share:
+                    raise UniuggError(ErrorCode.REQUEST_INVALID, "encoder.thing_weight needs encoder.alone_share")
+                self.model.thing_head = token_head(self.model_config.decoder.width, SAID)
         self.start_from(*(("encoder.",) if not own.train_encoder else ()))
         if not own.train_encoder:
             freeze(self.model.encoder)
@@ -135,11 +140,25 @@ class EncoderStage(Stage):
             loss = loss + own.matching_weight * parts["matching"]
         if count:
             some, colors = truth.rows(slice(count)), colors_B23HW[:count]
-            alone, more = alone_loss(
+            alone, more, views = alone_loss(
                 self.model.spatial, features_B2ND[:count], encoded.grid, some, colors, weights, self.lpips
             )
             loss, parts = torch.lerp(loss, alone, count / len(truth)), parts | more
+            if own.thing_weight:
+                more = self._things(views, some)
+                loss, parts = loss + own.thing_weight * more["things"], parts | more
         return loss, parts
+
+    def _things(self, views: tuple[ViewOutput, ViewOutput], truth: PairBatch) -> dict[str, Tensor]:
+        """What tokens of pictures decoded alone say of the things they show."""
+        if truth.instances is None or truth.classes is None or truth.boxes is None:
+            raise UniuggError(
+                ErrorCode.REQUEST_INVALID,
+                f"encoder.thing_weight is for data with maps of things and scene graphs; {self.config.data.source!r} "
+                "has none",
+            )
+        states_PNE = torch.stack([view.states for view in views], dim=1).flatten(0, 1)
+        return thing_loss(self.model.thing_head(states_PNE), token_things(truth, self.model_config.encoder.patch))
 
     def _matching(self, outputs: tuple[ViewOutput, ViewOutput], truth: PairBatch, generator: torch.Generator) -> Tensor:
         own, rows = self.own, []
@@ -220,6 +239,8 @@ class EncoderStage(Stage):
             apart = truth.apart()
             alone = decoded_alone(self.model.spatial, encoded.features.unflatten(0, (-1, 2)), encoded.grid, apart)
             figures["error_alone"] = point_errors(alone, apart)["error"]
+            if self.own.thing_weight:
+                figures |= self._things(alone, truth)
         return {**figures, **point_errors(outputs, truth)}
 
     def pictures(self, batch: Batch, generator: torch.Generator) -> dict[str, np.ndarray]:

@@ -85,7 +85,7 @@ class VAEStage(Stage):
             if count:
                 some, colors = truth.rows(slice(count)), images_B23HW[:count]
                 features = features_B2ND[:count].float()
-                alone, more = alone_loss(self.model.spatial, features, grid, some, colors, weights, self.lpips)
+                alone, more, _ = alone_loss(self.model.spatial, features, grid, some, colors, weights, self.lpips)
                 spatial, parts = torch.lerp(spatial, alone, count / len(truth)), parts | more
             loss = loss + own.spatial_weight * spatial
         return {"loss": loss, **parts}

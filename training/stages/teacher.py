@@ -20,7 +20,7 @@ from ..pictures import class_sheet
 from ..sources import class_count, open_source
 from ..stream import Batch, Source
 from .base import Stage
-from .vision import Vision, class_head, to_unit
+from .vision import Vision, to_unit, token_head
 
 __all__ = ["TeacherStage"]
 
@@ -34,9 +34,9 @@ class TeacherStage(Stage):
         self.model = Vision(self.model_config, config.seed, spatial=False)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed + 1)
-            self.model.token_head = class_head(encoder.width, self.classes)
+            self.model.token_head = token_head(encoder.width, self.classes)
             if encoder.summary_width:
-                self.model.scene_head = class_head(encoder.summary_width, self.classes)
+                self.model.scene_head = token_head(encoder.summary_width, self.classes)
         self.start_from()
         self.unused_parameters = True  # prefix tokens that are no part of the summary
 

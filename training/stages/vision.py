@@ -13,7 +13,7 @@ from uniugg_core.models.decoder import SpatialDecoder
 from uniugg_core.models.encoder import EncoderOutput, build_encoder
 from uniugg_core.models.vae import SpatialVAE
 
-__all__ = ["Vision", "class_head", "freeze_unread", "load_lpips", "to_unit"]
+__all__ = ["Vision", "freeze_unread", "load_lpips", "to_unit", "token_head"]
 
 
 class Vision(nn.Module):
@@ -43,9 +43,9 @@ class Vision(nn.Module):
         return self.encoder(self.encoder.normalise(images01), matrix=matrix, position_generator=position_generator)
 
 
-def class_head(width: int, classes: int) -> nn.Module:
-    """Features (..., width) to class logits (..., classes)."""
-    return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, classes))
+def token_head(width: int, said: int) -> nn.Module:
+    """What tokens (..., width) say in training alone: (..., said), class logits or whatever else."""
+    return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, said))
 
 
 def freeze_unread(spatial: SpatialDecoder, *, colors: bool, descriptors: bool) -> None:
