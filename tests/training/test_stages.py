@@ -17,7 +17,7 @@ from training import sources
 from training.config import TrainConfig
 from training.data.views import PairBatch
 from training.loop import Outcome, Trainer, step_generator
-from training.losses.semantics import balanced_class_loss, class_shares
+from training.losses.semantics import balanced_class_loss, cells_in_order, class_shares
 from training.stages import build_stage
 from training.stages.base import Stage
 from training.stages.vision import to_unit
@@ -226,6 +226,15 @@ class TestEncoderStage:
             losses["classes"], alone["classes"]
         )
 
+    def test_classes_of_cells(self) -> None:
+        stage, losses = self.one_step(encoder={"class_weight": 0.5, "class_cells": 2})
+        assert stage.model.token_head[1].out_features == 4 * stage.classes
+        assert losses["classes"] > 1.0
+        for cells in (0, 3):
+            with pytest.raises(UniuggError, match="class_cells") as refusal:
+                build_stage(micro("encoder", encoder={"class_weight": 0.5, "class_cells": cells}))
+            assert refusal.value.code is ErrorCode.REQUEST_INVALID
+
     def test_frozen_encoder(self, runs: Path, tmp_path: Path) -> None:
         config = micro("encoder", start=runs / "teacher", encoder={"train_encoder": False})
         train(config, tmp_path)
@@ -394,6 +403,17 @@ def test_class_shares() -> None:
     assert shares.shape == (1, 4, 3)
     assert shares[0, 0].tolist() == [0, 0, 1]
     assert shares[0, 3].tolist() == [0.75, 0.25, 0]
+
+
+def test_cells_in_order() -> None:
+    """A token says its cells row by row, a finer grid has them row by row of the picture."""
+    rows, columns, cells = 2, 3, 2
+    at = torch.arange(rows * cells)[:, None] * 100 + torch.arange(columns * cells)  # (4, 6), row * 100 + column
+    said = at.unfold(0, cells, cells).unfold(1, cells, cells).flatten(2).flatten(0, 1)[None]  # (1, 6, 4)
+    said = torch.stack([said, -said], dim=-1).flatten(2)
+    fine = cells_in_order(said, (rows, columns), cells)
+    assert torch.equal(fine[0, :, 0], at.flatten())
+    assert torch.equal(fine[0, :, 1], -at.flatten())
 
 
 def test_balanced_class_loss() -> None:

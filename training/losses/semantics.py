@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["balanced_class_loss", "class_shares", "distillation_loss", "random_tokens"]
+__all__ = ["balanced_class_loss", "cells_in_order", "class_shares", "distillation_loss", "random_tokens"]
 
 
 def distillation_loss(student: Tensor, teacher: Tensor, *, cosine_weight: float = 0.9) -> Tensor:
@@ -43,6 +43,18 @@ def class_shares(classes_BHW: Tensor, patch: int, count: int) -> Tensor:
     pixels_BNX = patches_BhwPP.flatten(3).flatten(1, 2)
     one = torch.ones((), device=pixels_BNX.device).expand(pixels_BNX.shape)
     return one.new_zeros(*pixels_BNX.shape[:2], count).scatter_add_(2, pixels_BNX, one) / patch**2
+
+
+def cells_in_order(said_BNX: Tensor, grid: tuple[int, int], cells: int) -> Tensor:
+    """What tokens say of each of their c x c cells, (B, N, c c L), as that of a finer grid: (B, c c N, L).
+
+    Args:
+        said_BNX: of a token's cells one after the other.
+        grid: (h, w) of the N tokens.
+        cells: c.
+    """
+    said_BhwccL = said_BNX.unflatten(2, (cells, cells, -1)).unflatten(1, grid)
+    return said_BhwccL.transpose(2, 3).flatten(1, 4)
 
 
 def balanced_class_loss(logits: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:

@@ -24,7 +24,7 @@ from ..checkpoint import load_start, read_start
 from ..config import TrainConfig
 from ..data.views import PairBatch
 from ..losses.matching import draw_correspondences, matching_loss, reciprocal_matches
-from ..losses.semantics import balanced_class_loss, class_shares, distillation_loss, random_tokens
+from ..losses.semantics import balanced_class_loss, cells_in_order, class_shares, distillation_loss, random_tokens
 from ..losses.things import SAID, thing_loss, token_things
 from ..pictures import pair_sheet
 from ..sources import class_count, open_source
@@ -48,7 +48,14 @@ class EncoderStage(Stage):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed + 1)
             if own.class_weight:
-                self.model.token_head = token_head(self.model_config.encoder.width, class_count(config.data))
+                self.classes, patch = class_count(config.data), self.model_config.encoder.patch
+                if own.class_cells < 1 or patch % own.class_cells:
+                    raise UniuggError(
+                        ErrorCode.REQUEST_INVALID,
+                        f"encoder.class_cells is {own.class_cells}, expected a divisor of the patch's {patch} pixels",
+                    )
+                said = self.classes * own.class_cells**2
+                self.model.token_head = token_head(self.model_config.encoder.width, said)
             if own.thing_weight:
                 if not own.alone_share:
                     raise UniuggError(ErrorCode.REQUEST_INVALID, "encoder.thing_weight needs encoder.alone_share")
@@ -210,11 +217,12 @@ class EncoderStage(Stage):
         return loss, parts
 
     def _classes(self, batch: Batch, encoded: EncoderOutput) -> tuple[Tensor, Tensor]:
-        """Loss and accuracy of the tokens' classes."""
-        classes = batch["classes"]
+        """Loss and accuracy of the classes of the tokens' cells."""
+        classes, cells = batch["classes"], self.own.class_cells
         maps_BHW = classes.flatten(0, 1) if batch["kind"] == "pair" else classes
-        shares_BNL = class_shares(maps_BHW, self.model_config.encoder.patch, self.model.token_head[1].out_features)
-        return balanced_class_loss(self.model.token_head(encoded.features), shares_BNL)
+        shares_BML = class_shares(maps_BHW, self.model_config.encoder.patch // cells, self.classes)
+        said_BML = cells_in_order(self.model.token_head(encoded.features), encoded.grid, cells)
+        return balanced_class_loss(said_BML, shares_BML)
 
     # --- figures ---
 
