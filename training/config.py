@@ -158,6 +158,7 @@ class EncoderStageConfig:
     class_weight: float = 0.0  # cross-entropy of every token's classes, rare ones weighed up, on data with class maps:
     # what a small encoder is taught itself once its teacher has nothing more to say
     class_cells: int = 1  # of how many cells along its side a token says that; a divisor of the patch
+    state_class_weight: float = 0.0  # the same by the decoder's states of pictures decoded alone
     thing_weight: float = 0.0  # what every token of a picture decoded alone says of the thing it shows most of: how far
     # away it is, and its box; on data with maps of things and a scene graph
     rgb_weight: float = 1.0  # colour loss; the published command had it off, stage 2 needs it on

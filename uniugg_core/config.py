@@ -50,6 +50,7 @@ class EncoderConfig:
     summary_tokens: tuple[int, ...] = (0, 1, 2)  # CLS tokens concatenated into the summary (radio)
     rope_base: float = 100.0  # (croco)
     stem: tuple[int, ...] = ()  # widths of convolutions that see pixels beside the linear patches; () for none
+    stem_units: tuple[int, ...] = ()  # residual convolutions behind each of those; () for none
     calibrated: bool = False  # reads every patch's viewing ray beside its pixels, where the calibration is known
     final_norm: bool = False  # LayerNorm after the last block (radio checkpoints that carry one; croco always has it)
     image_mean: tuple[float, float, float] = CLIP_MEAN
@@ -136,6 +137,8 @@ class LanguageConfig:
     situated: bool = False  # what is shown of a place also says where it lies from the first one that the question
     # names and where another camera has it, of a thing that is found so by the box that a head sees in it, and later
     # pictures come with their cameras' poses; needs `grounded`
+    focused: bool = False  # words look by the spatial decoder's states, too, and of what they find in several places
+    # the one where they look most is shown, not a mean of all; needs `grounded`
 
 
 @dataclass(frozen=True)
@@ -216,6 +219,12 @@ class ModelConfig:
             encoder.stem,
             f"none, or widths whose halvings and one more make a patch of {encoder.patch}",
         )
+        _require(
+            len(encoder.stem_units) in (0, len(encoder.stem)),
+            "encoder.stem_units",
+            encoder.stem_units,
+            "none, or one for each of encoder.stem",
+        )
         _require(encoder.width % encoder.heads == 0, "encoder.heads", encoder.heads, f"a divisor of {encoder.width}")
         _require(decoder.width % decoder.heads == 0, "decoder.heads", decoder.heads, f"a divisor of {decoder.width}")
         language = self.language
@@ -224,7 +233,10 @@ class ModelConfig:
         for name in ("placed", "marks"):
             needed = getattr(language, name) or not language.grounded
             _require(needed, "language.grounded", True, f"False without {name}")
-        _require(language.grounded or not language.situated, "language.situated", True, "False without grounded")
+        for name in ("situated", "focused"):
+            _require(
+                language.grounded or not getattr(language, name), f"language.{name}", True, "False without grounded"
+            )
         for name, heads in (("heads", language.heads), ("kv_heads", language.kv_heads)):
             whole = language.width if name == "heads" else language.heads
             _require(heads > 0 and whole % heads == 0, f"language.{name}", heads, f"a divisor of {whole}")

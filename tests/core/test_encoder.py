@@ -283,6 +283,25 @@ class TestCalibration:
         # a cell of 8 pixels sees 7 more to its left and top, and none to its right and bottom
         assert change.shape == (2, 6) and (change[:, [1, 3]] > 0).all() and (change[:, [0, 2, 4, 5]] == 0).all()
 
+    def test_units_of_the_stem_begin_as_nothing_and_see_their_neighbours(self) -> None:
+        stemmed = dataclasses.replace(RADIO, stem=(8, 8))
+        without = make(stemmed)
+        encoder = build_encoder(dataclasses.replace(stemmed, stem_units=(0, 2))).eval()
+        missing, unexpected = encoder.load_state_dict(without.state_dict(), strict=False)
+        assert len(missing) == 12 and all(name.startswith("stem.units.1.") for name in missing) and not unexpected
+        image = torch.randn(1, 3, 64, 64, generator=seeded())
+        with torch.no_grad():
+            torch.nn.init.normal_(encoder.stem.halvings[-1].weight, std=0.1)
+            before = encoder.stem(image)
+            assert encoder(image).features.shape == (1, 64, 32)
+            for unit in encoder.stem.units[1]:
+                torch.nn.init.normal_(unit.widen.weight, generator=seeded(1))
+            assert not torch.allclose(encoder.stem(image), before)
+            other = image.clone()
+            other[..., :8, :8] += 1.0
+            changed = (encoder.stem(other) - encoder.stem(image)).abs().amax(-1).unflatten(1, (8, 8))[0] > 0
+        assert changed[0, 0] and not changed[3:].any() and not changed[:, 3:].any()
+
     def test_unknown_calibrations_are_no_calibration_row_by_row(self) -> None:
         encoder = make(dataclasses.replace(RADIO, calibrated=True))
         with torch.no_grad():

@@ -11,7 +11,7 @@ from small_model import SMALL, TOKENS, features, rays, refused
 
 from uniugg_core.config import preset
 from uniugg_core.errors import ErrorCode
-from uniugg_core.models.grounding import Scenery, sightings_of, with_slots
+from uniugg_core.models.grounding import Found, Mention, Scenery, sightings_of, with_slots
 from uniugg_core.models.language import IGNORED, Language
 from uniugg_core.models.qwen import build_qwen
 from uniugg_core.pointmaps import compressed
@@ -330,6 +330,8 @@ class TestPlaces:
         refused(ErrorCode.CHECKPOINT_INVALID, SMALL.replace, language__marks=True)
         refused(ErrorCode.CHECKPOINT_INVALID, SMALL.replace, language__waves=True)
         refused(ErrorCode.CHECKPOINT_INVALID, SMALL.replace, language__points=True, language__grounded=True)
+        refused(ErrorCode.CHECKPOINT_INVALID, SMALL.replace, language__focused=True)
+        refused(ErrorCode.CHECKPOINT_INVALID, SMALL.replace, encoder__stem_units=(1,))
         refused(
             ErrorCode.CHECKPOINT_INVALID,
             SMALL.replace,
@@ -415,7 +417,7 @@ class TestGrounding:
         texts = ["the chair", "the coffee table", "lamps"]
         with torch.no_grad():
             names = [model.embed_tokens(TOKENIZER.encode(text)) for text in texts]
-            together = model.grounding.of_names(names, scenery.features[0])
+            together = model.grounding.of_names(names, scenery.features[0], scenery.states[0])
             assert together.shape == (3, 2, TOKENS + 1)
             for text, looked in zip(texts, together):
                 piece = tuple(TOKENIZER.encode(text))
@@ -505,6 +507,40 @@ class TestGrounding:
         assert found.starts == [[{piece: 0}]]
         assert found.likely.shape[2:] == (2, TOKENS + 1)
         torch.testing.assert_close(found.likely.exp().sum(-1), torch.ones(found.likely.shape[:3]))
+
+    def test_a_focused_model_begins_as_one_that_is_not(self):
+        plain, scenery = self.model(0.0), self.scenery()
+        focused = language(points=True, placed=True, marks=True, grounded=True, focused=True)
+        missing, unexpected = focused.load_state_dict(plain.state_dict(), strict=False)
+        assert all(name.startswith("grounding.state_key.") for name in missing) and len(missing) == 3 and not unexpected
+        prompts = [[question_prompt(TOKENIZER, "Is it the chair?", images=2)]]
+        with torch.no_grad():
+            before = plain.ground(prompts, scenery).likely
+            torch.testing.assert_close(focused.ground(prompts, scenery).likely, before)
+            torch.nn.init.normal_(focused.grounding.state_key[1].weight)
+            looked = focused.ground(prompts, scenery).likely
+            other = dataclasses.replace(scenery, states=scenery.states.flip(2))
+            assert not torch.allclose(looked, before) and not torch.allclose(
+                focused.ground(prompts, other).likely, looked
+            )
+
+    def test_of_two_places_the_likelier_one_is_shown(self):
+        """With what hangs together with it; how many there are is told of all."""
+        scenery = self.scenery(pictures=1)
+        rows, columns = GRID
+        weight = torch.zeros(rows, columns)
+        weight[0, 0], weight[0, 1], weight[rows - 1, columns - 1], weight[0, columns - 1] = 0.4, 0.1, 0.3, 0.2
+        likely = torch.cat([weight.flatten(), torch.zeros(1)]).log()[None, None, None]
+        found = Found(likely, torch.zeros(1, 1, 1), [])
+        name, still = [Mention(0, 0, 0, 0)], torch.eye(4)[None]
+        with_focus, without = (sightings_of(name, found, scenery, still, focused=flag) for flag in (True, False))
+        expected = 0.8 * scenery.features[0, 0, 0] + 0.2 * scenery.features[0, 0, 1]
+        torch.testing.assert_close(with_focus.features[0, 0], expected)
+        assert with_focus.share.item() == pytest.approx(1.0)
+        middle = torch.tensor([0.7 / columns, 0.5 / rows])
+        torch.testing.assert_close(with_focus.outline[0, 0, :2], middle)
+        assert torch.equal(with_focus.crowd, without.crowd)
+        torch.testing.assert_close(without.features[0, 0], weight.flatten() @ scenery.features[0, 0])
 
     def test_answers_teach_words_where_to_look(self):
         model, scenery = self.model(-1.0), self.scenery()

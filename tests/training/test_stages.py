@@ -204,9 +204,21 @@ class TestEncoderStage:
             stage(batch, step_generator(0, 0))
         assert refusal.value.code is ErrorCode.REQUEST_INVALID
 
-    def test_things_are_told_by_pictures_alone(self) -> None:
+    def test_states_of_pictures_alone_know_classes(self) -> None:
+        own = {"alone_share": 0.5, "rgb_weight": 0.0, "matching_weight": 0.0}
+        _, without = self.one_step(encoder=own)
+        stage, losses = self.one_step(encoder={**own, "state_class_weight": 0.5, "class_cells": 2})
+        expected = without["loss"].item() + 0.5 * losses["classes_alone"].item()
+        assert losses["loss"].item() == pytest.approx(expected, rel=1e-5)
+        assert stage.model.state_head[1].weight.grad.abs().sum() > 0
+        batch = {**stage.source("train").batch("pair", range(2)), "kind": "pair"}
+        with torch.no_grad():
+            assert {"classes_alone", "class_accuracy_alone"} <= set(stage.validate(batch, step_generator(0, 0)))
+
+    @pytest.mark.parametrize("weight", ["thing_weight", "state_class_weight"])
+    def test_states_are_of_pictures_alone(self, weight: str) -> None:
         with pytest.raises(UniuggError, match="alone_share") as refusal:
-            build_stage(micro("encoder", encoder={"thing_weight": 0.5}))
+            build_stage(micro("encoder", encoder={weight: 0.5}))
         assert refusal.value.code is ErrorCode.REQUEST_INVALID
 
     def test_some_pairs_only_say_what_they_show(self) -> None:

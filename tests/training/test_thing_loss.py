@@ -60,6 +60,7 @@ def test_a_token_knows_the_thing_it_shows() -> None:
     assert things.near[0, 0] == pytest.approx(2.0, abs=1e-3)
     assert things.middle[0, 0] == pytest.approx(2.5, abs=1e-3)
     np.testing.assert_allclose(things.box[0, 0], (0.1, 0.2, 3.0, 1.0, 2.0, 0.5))
+    assert things.area[0, 0] == pytest.approx(1.0)
 
 
 def test_near_sides_in_rooms_are_what_questions_ask_for(rooms: PairBatch) -> None:
@@ -81,7 +82,7 @@ def test_the_truth_costs_nothing_and_errors_what_they_are(rooms: PairBatch) -> N
     things = token_things(rooms, PATCH)
     center = things.box[..., :3] / things.middle.clamp(min=1e-2)[..., None]
     told = [things.near.clamp(min=1e-2).log()[..., None], things.middle.clamp(min=1e-2).log()[..., None], center]
-    said = torch.cat([*told, things.box[..., 3:].clamp(min=1e-2).log()], dim=-1)
+    said = torch.cat([*told, things.box[..., 3:].clamp(min=1e-2).log(), things.area.log()[..., None]], dim=-1)
     assert said.shape[-1] == SAID
     assert float(thing_loss(said, things)["things"]) < 2e-3
     said[..., 0] += 0.3

@@ -19,12 +19,13 @@ from ..data.world.classes import CLASSES, STRUCTURE
 
 __all__ = ["SAID", "TokenThings", "thing_loss", "token_things"]
 
-SAID = 8  # logarithms of near side and middle's distance; the box's middle by that distance; logarithms of its sides
+SAID = 9  # logarithms of near side and middle's distance; the box's middle by that distance; logarithms of its sides
+# and of the tokens that it fills
 _PART = 0.15  # share of a token that a thing has at least
 _VISIBLE = 0.002  # share of a picture from which on a thing is learnt from it
 _NEAREST = 0.02  # share of a thing's pixels that its near side leaves out as noise, as questions do
 _EVERY = 2  # of how many pixels a row, and rows, one is looked at
-_SIZES = 0.3  # weight of the sides of boxes beside where they are
+_SIZES = 0.3  # weight of the sides of boxes, and of how many tokens things fill, beside where they are
 _NO_THING = tuple(number for number, name in enumerate(CLASSES) if name in STRUCTURE)
 
 
@@ -36,12 +37,14 @@ class TokenThings:
         counts: (P, N), how much the token counts, 0 where it shows none; the more, the smaller the thing is.
         near, middle: (P, N) metres from the camera to its nearest visible point, and to the middle of what is visible.
         box: (P, N, 6), middle in the camera's frame, and width, depth and height, metres.
+        area: (P, N), how many tokens what is visible of it would fill.
     """
 
     counts: Tensor
     near: Tensor
     middle: Tensor
     box: Tensor
+    area: Tensor
 
 
 def token_things(truth: PairBatch, patch: int) -> TokenThings:
@@ -81,14 +84,15 @@ def token_things(truth: PairBatch, patch: int) -> TokenThings:
     boxes_PX6 = truth.boxes.flatten(0, 1)
     known_PX = (pixels_PX >= _VISIBLE * ids_PY.shape[1]) & (boxes_PX6[..., 3:] > 0).all(-1)
     # a thing counts by the square root of its area, as classes do
-    counts_PN = share_PN * pixels_PX.gather(1, id_PN).clamp(min=1).rsqrt() * side
+    area_PN = (pixels_PX.gather(1, id_PN) / side**2).clamp(min=side**-2)
+    counts_PN = share_PN * area_PN.rsqrt()
     counts_PN = torch.where((share_PN >= _PART) & known_PX.gather(1, id_PN), counts_PN, 0.0)
     box_PN6 = boxes_PX6.gather(1, id_PN[..., None].expand(-1, -1, boxes_PX6.shape[-1]))
-    return TokenThings(counts_PN, near_PX.gather(1, id_PN), middle_PX.gather(1, id_PN), box_PN6)
+    return TokenThings(counts_PN, near_PX.gather(1, id_PN), middle_PX.gather(1, id_PN), box_PN6, area_PN)
 
 
 def thing_loss(said_PNS: Tensor, things: TokenThings) -> dict[str, Tensor]:
-    """L1 of logarithms of near sides, of middles' distances and of boxes' sides, misses of boxes' middles by distance.
+    """L1 of logarithms of near sides, middles' distances, boxes' sides and areas, misses of boxes' middles by distance.
 
     Args:
         said_PNS: (P, N, SAID).
@@ -103,11 +107,12 @@ def thing_loss(said_PNS: Tensor, things: TokenThings) -> dict[str, Tensor]:
     def mean(misses_PN: Tensor) -> Tensor:
         return (torch.where(counts_PN > 0, misses_PN, 0.0) * counts_PN).sum() / total
 
-    near_PN, middle_PN, center_PN3, sides_PN3 = said_PNS.float().split([1, 1, 3, 3], dim=-1)
+    near_PN, middle_PN, center_PN3, sides_PN3, area_PN = said_PNS.float().split([1, 1, 3, 3, 1], dim=-1)
     away_PN1 = things.middle.clamp(min=1e-2)[..., None]
     near = mean((near_PN[..., 0] - things.near.clamp(min=1e-2).log()).abs())
     middle = mean((middle_PN - away_PN1.log()).abs()[..., 0])
     miss_PN = (center_PN3 - things.box[..., :3] / away_PN1).square().sum(-1)
     center = mean((miss_PN + 1e-6).sqrt())
     sides = mean((sides_PN3 - things.box[..., 3:].clamp(min=1e-2).log()).abs().mean(-1))
-    return {"things": near + middle + center + _SIZES * sides, "things_near": near, "things_center": center}
+    area = mean((area_PN[..., 0] - things.area.log()).abs())
+    return {"things": near + middle + center + _SIZES * (sides + area), "things_near": near, "things_center": center}

@@ -45,21 +45,7 @@ class EncoderStage(Stage):
         super().__init__(config)
         self.own = own = config.encoder
         self.model = Vision(self.model_config, config.seed)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed + 1)
-            if own.class_weight:
-                self.classes, patch = class_count(config.data), self.model_config.encoder.patch
-                if own.class_cells < 1 or patch % own.class_cells:
-                    raise UniuggError(
-                        ErrorCode.REQUEST_INVALID,
-                        f"encoder.class_cells is {own.class_cells}, expected a divisor of the patch's {patch} pixels",
-                    )
-                said = self.classes * own.class_cells**2
-                self.model.token_head = token_head(self.model_config.encoder.width, said)
-            if own.thing_weight:
-                if not own.alone_share:
-                    raise UniuggError(ErrorCode.REQUEST_INVALID, "encoder.thing_weight needs encoder.alone_share")
-                self.model.thing_head = token_head(self.model_config.decoder.width, SAID)
+        self._add_heads()
         self.start_from(*(("encoder.",) if not own.train_encoder else ()))
         if not own.train_encoder:
             freeze(self.model.encoder)
@@ -67,6 +53,32 @@ class EncoderStage(Stage):
         self.lpips = load_lpips(own.rgb_lpips if own.rgb_weight else 0.0, self.notes)
         freeze_unread(self.model.spatial, colors=own.rgb_weight > 0, descriptors=own.matching_weight > 0)
         self.unused_parameters = own.single_share > 0
+
+    def _add_heads(self) -> None:
+        """What tokens say in training alone."""
+        own, model, widths = self.own, self.model, (self.model_config.encoder.width, self.model_config.decoder.width)
+        if (own.thing_weight or own.state_class_weight) and not own.alone_share:
+            raise UniuggError(
+                ErrorCode.REQUEST_INVALID,
+                "encoder.thing_weight and encoder.state_class_weight are for pictures decoded alone: set "
+                "encoder.alone_share",
+            )
+        patch = self.model_config.encoder.patch
+        if own.class_cells < 1 or patch % own.class_cells:
+            raise UniuggError(
+                ErrorCode.REQUEST_INVALID,
+                f"encoder.class_cells is {own.class_cells}, expected a divisor of the patch's {patch} pixels",
+            )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.config.seed + 1)
+            if own.class_weight or own.state_class_weight:
+                self.classes = class_count(self.config.data)
+            if own.class_weight:
+                model.token_head = token_head(widths[0], self.classes * own.class_cells**2)
+            if own.state_class_weight:
+                model.state_head = token_head(widths[1], self.classes * own.class_cells**2)
+            if own.thing_weight:
+                model.thing_head = token_head(widths[1], SAID)
 
     def _load_teacher(self, folder: str) -> Vision:
         teacher = Vision(self.model_config, self.config.seed, spatial=False)
@@ -102,7 +114,7 @@ class EncoderStage(Stage):
         encoded = self.model.encode(images_B3HW, matrices_B33, position_generator=positions)
         loss, parts = self._distillation(images_B3HW, encoded, generator)
         if own.class_weight:
-            parts["classes"], _ = self._classes(batch, encoded)
+            parts["classes"], _ = self._classes(batch, encoded)  # of all pictures
             loss = loss + own.class_weight * parts["classes"]
         if batch["kind"] == "pair":
             geometry, more = self._geometry(batch, images_B3HW, encoded, generator)
@@ -151,12 +163,17 @@ class EncoderStage(Stage):
                 self.model.spatial, features_B2ND[:count], encoded.grid, some, colors, weights, self.lpips
             )
             loss, parts = torch.lerp(loss, alone, count / len(truth)), parts | more
+            states_PNE = torch.stack([view.states for view in views], dim=1).flatten(0, 1)
             if own.thing_weight:
-                more = self._things(views, some)
+                more = self._things(states_PNE, some)
                 loss, parts = loss + own.thing_weight * more["things"], parts | more
+            if own.state_class_weight:
+                said, maps = self.model.state_head(states_PNE), some.classes.flatten(0, 1)
+                parts["classes_alone"], _ = self._classes_said(said, maps, encoded.grid)
+                loss = loss + own.state_class_weight * parts["classes_alone"]
         return loss, parts
 
-    def _things(self, views: tuple[ViewOutput, ViewOutput], truth: PairBatch) -> dict[str, Tensor]:
+    def _things(self, states_PNE: Tensor, truth: PairBatch) -> dict[str, Tensor]:
         """What tokens of pictures decoded alone say of the things they show."""
         if truth.instances is None or truth.classes is None or truth.boxes is None:
             raise UniuggError(
@@ -164,7 +181,6 @@ class EncoderStage(Stage):
                 f"encoder.thing_weight is for data with maps of things and scene graphs; {self.config.data.source!r} "
                 "has none",
             )
-        states_PNE = torch.stack([view.states for view in views], dim=1).flatten(0, 1)
         return thing_loss(self.model.thing_head(states_PNE), token_things(truth, self.model_config.encoder.patch))
 
     def _matching(self, outputs: tuple[ViewOutput, ViewOutput], truth: PairBatch, generator: torch.Generator) -> Tensor:
@@ -217,12 +233,15 @@ class EncoderStage(Stage):
         return loss, parts
 
     def _classes(self, batch: Batch, encoded: EncoderOutput) -> tuple[Tensor, Tensor]:
-        """Loss and accuracy of the classes of the tokens' cells."""
-        classes, cells = batch["classes"], self.own.class_cells
-        maps_BHW = classes.flatten(0, 1) if batch["kind"] == "pair" else classes
-        shares_BML = class_shares(maps_BHW, self.model_config.encoder.patch // cells, self.classes)
-        said_BML = cells_in_order(self.model.token_head(encoded.features), encoded.grid, cells)
-        return balanced_class_loss(said_BML, shares_BML)
+        """Loss and accuracy of the classes of the cells of all pictures' tokens."""
+        classes = batch["classes"]
+        maps_PHW = classes.flatten(0, 1) if batch["kind"] == "pair" else classes
+        return self._classes_said(self.model.token_head(encoded.features), maps_PHW, encoded.grid)
+
+    def _classes_said(self, said_PNX: Tensor, maps_PHW: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        cells = self.own.class_cells
+        shares_PML = class_shares(maps_PHW, self.model_config.encoder.patch // cells, self.classes)
+        return balanced_class_loss(cells_in_order(said_PNX, grid, cells), shares_PML)
 
     # --- figures ---
 
@@ -247,8 +266,12 @@ class EncoderStage(Stage):
             apart = truth.apart()
             alone = decoded_alone(self.model.spatial, encoded.features.unflatten(0, (-1, 2)), encoded.grid, apart)
             figures["error_alone"] = point_errors(alone, apart)["error"]
+            states_PNE = torch.stack([view.states for view in alone], dim=1).flatten(0, 1)
             if self.own.thing_weight:
-                figures |= self._things(alone, truth)
+                figures |= self._things(states_PNE, truth)
+            if self.own.state_class_weight:
+                said, maps = self.model.state_head(states_PNE), truth.classes.flatten(0, 1)
+                figures["classes_alone"], figures["class_accuracy_alone"] = self._classes_said(said, maps, encoded.grid)
         return {**figures, **point_errors(outputs, truth)}
 
     def pictures(self, batch: Batch, generator: torch.Generator) -> dict[str, np.ndarray]:

@@ -267,7 +267,7 @@ class UnifiedStage(Stage):
         if self.own.naming_weight and classes_PHW is not None:
             parts["naming"] = self._naming(seen.features, classes_PHW)
         if self.own.searching_weight and shown.found is not None and classes_PHW is not None:
-            parts["searching"] = self._searching(seen.features, classes_PHW, generator)
+            parts["searching"] = self._searching(seen, classes_PHW, generator)
         return parts
 
     def _names(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
@@ -281,7 +281,7 @@ class UnifiedStage(Stage):
         parts = self._found(self.model.show(seen, numbers, prompts), truth, talks, questions, prompts)
         classes_PHW = _classes(truth, talks)
         if self.own.searching_weight and classes_PHW is not None:
-            parts["searching"] = self._searching(seen.features, classes_PHW, generator)
+            parts["searching"] = self._searching(seen, classes_PHW, generator)
         return parts
 
     def _found(
@@ -337,7 +337,7 @@ class UnifiedStage(Stage):
         lost = -likely[idle][..., nothing].mean() if idle.any() else likely.sum() * 0
         return torch.cat(hits).mean() + lost if hits else lost
 
-    def _searching(self, features_PND: Tensor, classes_PHW: Tensor, generator: torch.Generator) -> Tensor:
+    def _searching(self, seen: Seen, classes_PHW: Tensor, generator: torch.Generator) -> Tensor:
         """As :meth:`_finding`, of a name of every class, one thing's or several ones', in every picture."""
         language, things = self.model.language, CLASSES[1:]
         several = (torch.rand(len(things), generator=generator) < 0.25).tolist()
@@ -347,7 +347,7 @@ class UnifiedStage(Stage):
         ]
         embedded = language.embed_tokens([token for name in spelled for token in name])
         names = embedded.split([len(name) for name in spelled])
-        likely_LPX = language.grounding.of_names(names, features_PND)
+        likely_LPX = language.grounding.of_names(names, seen.features, seen.view.states)
         shares_PNL = class_shares(classes_PHW, self.model_config.encoder.patch, len(CLASSES))
         wanted_LPX = looked_for(shares_PNL[..., 1:].permute(2, 0, 1)).to(likely_LPX)
         missed_LP, absent_LP = -(wanted_LPX * likely_LPX).sum(-1), wanted_LPX[..., -1] > 0

@@ -80,7 +80,7 @@ class Encoder(nn.Module):
             EncoderBlock(config.width, config.heads, config.mlp_ratio) for _ in range(config.depth)
         )
         self.norm = nn.LayerNorm(config.width, eps=NORM_EPS) if final_norm else nn.Identity()
-        self.stem = Stem(config.stem, config.width) if config.stem else None
+        self.stem = Stem(config.stem, config.width, config.stem_units) if config.stem else None
         self.calibration = nn.Linear(3, config.width) if config.calibrated else None
         if self.calibration is not None:  # an encoder that had none begins as it was
             nn.init.zeros_(self.calibration.weight)

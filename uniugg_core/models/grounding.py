@@ -5,6 +5,9 @@ word attends to the tokens of every picture once (the cross-attention of Flaming
 model instead of within it), and may find nothing. Behind a name that finds something stands what it found, as if the
 question had marked that place: the words themselves stay as they are, so that they can be said again.
 
+A name may be likely in several places, and the mean of two chairs is where none stands. A focused model shows the one
+place where a name looks most, and what hangs together with it; how many there are is told all the same.
+
 Shape letters: R talks, L words of a talk's questions, P pictures of a talk, N tokens of a picture, Q quarters of a
 token's patch, M names, D feature width, E width of the spatial decoder, W model width, C width of likeness, K shares.
 """
@@ -30,6 +33,7 @@ _SPAN = 4  # tokens that a word is understood with: "the ceiling light"
 _WAVES = (math.pi, 2 * math.pi, 4 * math.pi, 8 * math.pi)  # a picture's side is told in
 _SURE = 0.5  # weight on a picture's tokens from which on a word has found something
 _PLAIN = 0.25  # share of the largest weight from which on a token counts as part of what was found
+_TOGETHER = 0.1  # share of the largest weight from which on neighbouring tokens hang together
 _FRONT = 0.2  # share of what was found that is its near side
 RANGES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)  # shares of what was found that are nearer than what is told
 
@@ -122,13 +126,18 @@ class Grounding(nn.Module):
     Args:
         width: W.
         feature_width: D.
+        state_width: E, of a model whose words look by the decoder's states as well; 0: they do not.
     """
 
-    def __init__(self, width: int, feature_width: int) -> None:
+    def __init__(self, width: int, feature_width: int, state_width: int = 0) -> None:
         super().__init__()
         self.understand = nn.Conv1d(width, LIKENESS, _SPAN)
         self.query = nn.Linear(LIKENESS, LIKENESS)
         self.key = nn.Sequential(nn.LayerNorm(feature_width), nn.Linear(feature_width, LIKENESS))
+        self.state_key = None
+        if state_width:
+            self.state_key = nn.Sequential(nn.LayerNorm(state_width), nn.Linear(state_width, LIKENESS, bias=False))
+            nn.init.zeros_(self.state_key[1].weight)
         self.nothing = nn.Linear(LIKENESS, 1)
         self.looks = nn.Linear(8 + 4 * len(_WAVES), width, bias=False)
         nn.init.zeros_(self.looks.weight)
@@ -146,28 +155,31 @@ class Grounding(nn.Module):
         """
         words_RLW, starts = _spread(prompts, lookup, self.understand.in_channels)
         meaning_RLC = self._meaning(words_RLW)
-        return Found(self._look(meaning_RLC, scenery.features), meaning_RLC, starts)
+        return Found(self._look(meaning_RLC, scenery.features, scenery.states), meaning_RLC, starts)
 
-    def of_names(self, names: Sequence[Tensor], features: Tensor) -> Tensor:
+    def of_names(self, names: Sequence[Tensor], features: Tensor, states: Tensor) -> Tensor:
         """Where names look that stand alone: (M, P, N + 1), as :class:`Found`.
 
         Args:
             names: M of them, embedded (T, W).
             features: (P, N, D) of pictures.
+            states: (P, N, E), of the spatial decoder.
         """
         gap = names[0].new_zeros(_SPAN - 1, names[0].shape[1])
         ends = torch.tensor([len(name) for name in names]).add(len(gap)).cumsum(0) - len(gap) - 1
         row = torch.cat([part for name in names for part in (name, gap)])
-        return self._look(self._meaning(row[None]), features[None])[0, ends]
+        return self._look(self._meaning(row[None]), features[None], states[None])[0, ends]
 
     def _meaning(self, words_RLW: Tensor) -> Tensor:
         """What words mean (R, L, C); separate ones are kept apart by at least three rows of zeros."""
         return F.gelu(self.understand(F.pad(words_RLW.transpose(1, 2), (_SPAN - 1, 0))).transpose(1, 2))
 
-    def _look(self, meaning_RLC: Tensor, features: Tensor) -> Tensor:
-        """Where words look in each talk's pictures (R, P, N, D): (R, L, P, N + 1), see :class:`Found`."""
-        query_RLC = self.query(meaning_RLC)
-        score_RLPN = torch.einsum("rlc,rpnc->rlpn", query_RLC, self.key(features)) / math.sqrt(LIKENESS)
+    def _look(self, meaning_RLC: Tensor, features: Tensor, states: Tensor) -> Tensor:
+        """Where words look in each talk's pictures (R, P, N, D), (R, P, N, E): (R, L, P, N + 1), see :class:`Found`."""
+        query_RLC, key_RPNC = self.query(meaning_RLC), self.key(features)
+        if self.state_key is not None:
+            key_RPNC = key_RPNC + self.state_key(states)
+        score_RLPN = torch.einsum("rlc,rpnc->rlpn", query_RLC, key_RPNC) / math.sqrt(LIKENESS)
         nothing_RLP1 = self.nothing(query_RLC)[:, :, None].expand(-1, -1, score_RLPN.shape[2], -1)
         return torch.cat([score_RLPN, nothing_RLP1], dim=-1).float().log_softmax(dim=-1)
 
@@ -217,7 +229,9 @@ def with_slots(
     return slotted, names
 
 
-def sightings_of(names: Sequence[Mention], found: Found, scenery: Scenery, poses: Tensor) -> Sightings:
+def sightings_of(
+    names: Sequence[Mention], found: Found, scenery: Scenery, poses: Tensor, *, focused: bool = False
+) -> Sightings:
     """What names found.
 
     Args:
@@ -225,11 +239,15 @@ def sightings_of(names: Sequence[Mention], found: Found, scenery: Scenery, poses
         found: where all words looked.
         scenery: what at.
         poses: (M, 4, 4), from the first picture's frame to the one that the name's question is about.
+        focused: in one place of each picture.
     """
     talks, words = [name.talk for name in names], [name.word for name in names]
     weight_MPN = found.likely[talks, words][..., :-1].exp()
     share_MP = weight_MPN.sum(-1)
     mixed_MPN = weight_MPN / share_MP.clamp_min(1e-6)[..., None]
+    crowd_MP2 = _crowd(mixed_MPN, scenery.grid)
+    if focused:
+        mixed_MPN = F.normalize(mixed_MPN * _where_most(mixed_MPN, scenery.grid), p=1, dim=-1)
     features_MPD, states_MPE = (
         (mixed_MPN[:, :, None].to(tokens.dtype) @ tokens[talks]).squeeze(2)
         for tokens in (scenery.features, scenery.states)
@@ -243,7 +261,6 @@ def sightings_of(names: Sequence[Mention], found: Found, scenery: Scenery, poses
     away_MP1 = own_MPQ3.mean(2).norm(dim=-1, keepdim=True).clamp_min(1e-3)
     ranges_MPK = (_ranges(mixed_MPN, scenery.own[talks]) / away_MP1).clamp(0.1, 10.0)
     places = compressed(own_MPQ3), compressed(moved_MPQ3)
-    crowd_MP2 = _crowd(mixed_MPN, scenery.grid)
     return Sightings(share_MP, features_MPD, states_MPE, *places, extent_MP3, outline_MP4, ranges_MPK, crowd_MP2)
 
 
@@ -274,6 +291,17 @@ def _outline(mixed_MPN: Tensor, grid: tuple[int, int]) -> Tensor:
     spots_N2 = torch.stack([(number % columns + 0.5) / columns, (number // columns + 0.5) / rows], dim=-1)
     mean_MP2, square_MP2 = mixed_MPN @ spots_N2, mixed_MPN @ spots_N2.square()
     return torch.cat([mean_MP2, (square_MP2 - mean_MP2.square()).clamp_min(1e-6).sqrt()], dim=-1)
+
+
+@torch.no_grad()
+def _where_most(mixed_MPN: Tensor, grid: tuple[int, int]) -> Tensor:
+    """The token (M, P, N) that is looked at most, and those that hang together with it; 0 or 1."""
+    flat_X1hw = mixed_MPN.float().flatten(0, 1).unflatten(-1, grid)[:, None]
+    most_X1hw = flat_X1hw.amax((-2, -1), keepdim=True)
+    plain_X1hw, kept_X1hw = flat_X1hw >= _TOGETHER * most_X1hw, (flat_X1hw == most_X1hw).float()
+    for _ in range(max(grid)):
+        kept_X1hw = F.max_pool2d(kept_X1hw, 3, 1, 1) * plain_X1hw
+    return kept_X1hw.view_as(mixed_MPN).to(mixed_MPN)
 
 
 @full_precision

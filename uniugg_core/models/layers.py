@@ -205,12 +205,17 @@ class Stem(nn.Module):
     Args:
         widths: channels after each halving but the last.
         width: D, channels after the last one.
+        units: how many :class:`Bottleneck` stand behind each halving but the last; () for none.
     """
 
-    def __init__(self, widths: Sequence[int], width: int) -> None:
+    def __init__(self, widths: Sequence[int], width: int, units: Sequence[int] = ()) -> None:
         super().__init__()
         pairs = itertools.pairwise((3, *widths, width))
         self.halvings = nn.ModuleList(nn.Conv2d(before, after, 3, stride=2, padding=1) for before, after in pairs)
+        counts = units or [0] * len(widths)
+        self.units = nn.ModuleList(
+            nn.Sequential(*(Bottleneck(channels) for _ in range(count))) for channels, count in zip(widths, counts)
+        )
         *inner, last = self.halvings
         for halving in inner:
             nn.init.kaiming_normal_(halving.weight, nonlinearity="relu")
@@ -219,7 +224,26 @@ class Stem(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, N, D), tokens in raster order; sides are multiples of 2 to the number of halvings."""
-        *inner, last = self.halvings
-        for halving in inner:
-            image = F.gelu(halving(image))
-        return last(image).flatten(2).transpose(1, 2)
+        for halving, units in zip(self.halvings, self.units):
+            image = units(F.gelu(halving(image)))
+        return self.halvings[-1](image).flatten(2).transpose(1, 2)
+
+
+class Bottleneck(nn.Module):
+    """A 3 x 3 convolution between two of 1 x 1, at half the width, added to the input; it adds nothing at first.
+
+    Args:
+        width: channels.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        half = width // 2
+        self.narrow, self.widen = nn.Conv2d(width, half, 1), nn.Conv2d(half, width, 1)
+        self.look = nn.Conv2d(half, half, 3, padding=1)
+        nn.init.zeros_(self.widen.weight)
+        nn.init.zeros_(self.widen.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, width, h, w) -> (B, width, h, w)."""
+        return x + self.widen(F.gelu(self.look(F.gelu(self.narrow(x)))))

@@ -127,7 +127,9 @@ def show(
         found = model.language.ground(prompts, scenery)
         prompts, names = with_slots(prompts, found, scenery.there)
         if names:
-            sighted = sightings_of(names, found, scenery, _frames([poses[name.talk][name.prompt] for name in names]))
+            frames = _frames([poses[name.talk][name.prompt] for name in names])
+            focused = model.config.language.focused
+            sighted = sightings_of(names, found, scenery, frames, focused=focused)
             if situated:
                 turns = _turns_of(pictures, names, poses, cameras_B44)
                 things = _things(model.language, names, sighted, found, turns)
