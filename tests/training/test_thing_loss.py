@@ -13,6 +13,8 @@ from training.data.world.classes import CLASS_ID
 from training.losses.things import SAID, thing_loss, token_things
 
 SIZE, PATCH = 32, 16
+LEVEL = np.array([[1.0, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]])  # a camera that looks along the world's y
+REACH = (0.5, 0.75 * 2**0.5, 1.0, 0.75 * 2**0.5)  # of a box of 1 x 2 metres
 
 
 @pytest.fixture(scope="module")
@@ -28,20 +30,34 @@ def wall_with_a_box() -> PairBatch:
     ids, classes = np.ones((SIZE, SIZE), np.uint8), np.full((SIZE, SIZE), CLASS_ID["wall"], np.uint8)
     ids[:16, :16], classes[:16, :16] = 7, CLASS_ID["box"]
     matrix = np.array([[1e4, 0, 15.5], [0, 1e4, 15.5], [0, 0, 1]])  # so narrow that distance is depth
-    view = View(np.zeros((SIZE, SIZE, 3), np.uint8), depth, matrix, np.eye(4), ids, classes)
-    moved = np.eye(4)
-    moved[:3, 3] = (0.0, 0.0, -1.0)
-    box = SceneObject(7, "box", "red", (0.1, 0.2, 3.0), (1.0, 2.0, 0.5), 0.0)
-    wall = SceneObject(1, "wall", "", (0, 0, 4.0), (5, 0.1, 3), 0.0, structural=True)
+    view = View(np.zeros((SIZE, SIZE, 3), np.uint8), depth, matrix, LEVEL, ids, classes)
+    moved = LEVEL.copy()
+    moved[:3, 3] = (0.0, -1.0, 0.0)
+    box = SceneObject(7, "box", "red", (0.1, 3.0, 0.2), (1.0, 2.0, 0.5), 0.0)
+    wall = SceneObject(1, "wall", "", (0, 4.0, 0), (5, 0.1, 3), 0.0, structural=True)
     other = View(view.image, depth, matrix, moved, np.ones_like(ids), np.full_like(classes, CLASS_ID["wall"]))
     return PairBatch.collate([ViewPair(view, other, (1.0, 1.0), "test", 0, SceneGraph((wall, box)))])
 
 
 def test_boxes_are_in_each_cameras_frame() -> None:
     boxes = wall_with_a_box().boxes
-    np.testing.assert_allclose(boxes[0, 0, 7], (0.1, 0.2, 3.0, 1.0, 2.0, 0.5))
-    np.testing.assert_allclose(boxes[0, 1, 7], (0.1, 0.2, 4.0, 1.0, 2.0, 0.5))
+    np.testing.assert_allclose(boxes[0, 0, 7], (0.1, -0.2, 3.0, 1.0, 2.0, 0.5, *REACH), rtol=1e-6)
+    np.testing.assert_allclose(boxes[0, 1, 7], (0.1, -0.2, 4.0, 1.0, 2.0, 0.5, *REACH), rtol=1e-6)
     assert not boxes[0, :, 8].any()
+
+
+def test_how_far_a_box_reaches_is_how_far_its_corners_are(rooms: PairBatch) -> None:
+    dataset = RoomsDataset(RoomsConfig(size=64), "train", seed=3)
+    pair = dataset.pair(0)
+    for number, view in enumerate(pair.views):
+        right = view.world_from_camera[:2, 0] / np.linalg.norm(view.world_from_camera[:2, 0])
+        ahead = np.array([-right[1], right[0]])
+        assert ahead @ view.world_from_camera[:2, 2] > 0
+        for item in pair.graph.objects:
+            flat = item.corners()[:, :2] - np.asarray(item.center)[:2]
+            ways = (right, (right + ahead) / 2**0.5, ahead, (ahead - right) / 2**0.5)
+            expected = [(flat @ way).max() for way in ways]
+            np.testing.assert_allclose(rooms.boxes[0, number, item.id, 6:], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_swapped_pairs_swap_their_boxes(rooms: PairBatch) -> None:
@@ -59,7 +75,7 @@ def test_a_token_knows_the_thing_it_shows() -> None:
     assert not things.counts[1].any()
     assert things.near[0, 0] == pytest.approx(2.0, abs=1e-3)
     assert things.middle[0, 0] == pytest.approx(2.5, abs=1e-3)
-    np.testing.assert_allclose(things.box[0, 0], (0.1, 0.2, 3.0, 1.0, 2.0, 0.5))
+    np.testing.assert_allclose(things.box[0, 0], (0.1, -0.2, 3.0, 1.0, 2.0, 0.5, *REACH), rtol=1e-6)
     assert things.area[0, 0] == pytest.approx(1.0)
 
 

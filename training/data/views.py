@@ -21,7 +21,9 @@ from uniugg_core.pointmaps import inverse_transform, project, transform_points, 
 from .covisibility import TOLERANCE
 from .graph import SceneGraph
 
-__all__ = ["PairBatch", "View", "ViewPair"]
+__all__ = ["BOX", "PairBatch", "View", "ViewPair"]
+
+BOX = 3 + 3 + 4  # numbers of `PairBatch.boxes`
 
 
 @dataclass(frozen=True)
@@ -127,8 +129,11 @@ class PairBatch:
     index: Tensor  # (B,) int64
     instances: Tensor | None = None  # (B, 2, H, W) uint8
     classes: Tensor | None = None  # (B, 2, H, W) uint8
-    boxes: Tensor | None = None  # (B, 2, 256, 6) float32, by number of the instance: middle of its box in each view's
-    # own camera frame, and its width, depth and height; zeros where there is none
+    boxes: Tensor | None = (
+        None  # (B, 2, 256, BOX) float32, by number of the instance, zeros where there is none: middle
+    )
+    # of its box in each view's own camera frame; width, depth and height; how far the box reaches beside its middle, on
+    # the floor to the camera's right, between that and ahead, ahead, and between that and the left
 
     @classmethod
     def collate(cls, pairs: Sequence[ViewPair]) -> PairBatch:
@@ -251,11 +256,16 @@ def _boxes(pairs: Sequence[ViewPair]) -> Tensor | None:
     graphs = [pair.graph for pair in pairs]
     if any(graph is None for graph in graphs):
         return None
-    out_B2X6 = np.zeros((len(pairs), 2, 256, 6), np.float32)
+    out_B2XB = np.zeros((len(pairs), 2, 256, BOX), np.float32)
     for row, (pair, graph) in enumerate(zip(pairs, graphs)):
         ids = [item.id for item in graph.objects]
         centers, sizes = (np.array([getattr(item, name) for item in graph.objects]) for name in ("center", "size"))
+        yaws = np.array([item.yaw for item in graph.objects])
         for number, view in enumerate(pair.views):
             pose = view.world_from_camera
-            out_B2X6[row, number, ids] = np.concatenate([(centers - pose[:3, 3]) @ pose[:3, :3], sizes], axis=1)
-    return torch.from_numpy(out_B2X6)
+            right = np.arctan2(pose[1, 0], pose[0, 0])
+            across = right + np.arange(4) * np.pi / 4 - yaws[:, None]
+            reach = 0.5 * (sizes[:, :1] * abs(np.cos(across)) + sizes[:, 1:2] * abs(np.sin(across)))
+            parts = [(centers - pose[:3, 3]) @ pose[:3, :3], sizes, reach]
+            out_B2XB[row, number, ids] = np.concatenate(parts, axis=1)
+    return torch.from_numpy(out_B2XB)

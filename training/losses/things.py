@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..data.views import PairBatch
+from ..data.views import BOX, PairBatch
 from ..data.world.classes import CLASSES, STRUCTURE
 
 __all__ = ["SAID", "TokenThings", "thing_loss", "token_things"]
 
-SAID = 9  # logarithms of near side and middle's distance; the box's middle by that distance; logarithms of its sides
-# and of the tokens that it fills
+SAID = 2 + BOX + 1  # logarithms of near side and middle's distance; the box's middle by that distance; logarithms of
+# its sides, of how far it reaches, and of the tokens that it fills
 _PART = 0.15  # share of a token that a thing has at least
 _VISIBLE = 0.002  # share of a picture from which on a thing is learnt from it
 _NEAREST = 0.02  # share of a thing's pixels that its near side leaves out as noise, as questions do
@@ -36,7 +36,7 @@ class TokenThings:
     Attributes:
         counts: (P, N), how much the token counts, 0 where it shows none; the more, the smaller the thing is.
         near, middle: (P, N) metres from the camera to its nearest visible point, and to the middle of what is visible.
-        box: (P, N, 6), middle in the camera's frame, and width, depth and height, metres.
+        box: (P, N, BOX), as :class:`PairBatch` has it.
         area: (P, N), how many tokens what is visible of it would fill.
     """
 
@@ -81,18 +81,18 @@ def token_things(truth: PairBatch, patch: int) -> TokenThings:
     shares_PNX[..., 0] = 0
     share_PN, id_PN = (shares_PNX / side**2).max(dim=-1)
 
-    boxes_PX6 = truth.boxes.flatten(0, 1)
-    known_PX = (pixels_PX >= _VISIBLE * ids_PY.shape[1]) & (boxes_PX6[..., 3:] > 0).all(-1)
+    boxes_PXB = truth.boxes.flatten(0, 1)
+    known_PX = (pixels_PX >= _VISIBLE * ids_PY.shape[1]) & (boxes_PXB[..., 3:6] > 0).all(-1)
     # a thing counts by the square root of its area, as classes do
     area_PN = (pixels_PX.gather(1, id_PN) / side**2).clamp(min=side**-2)
     counts_PN = share_PN * area_PN.rsqrt()
     counts_PN = torch.where((share_PN >= _PART) & known_PX.gather(1, id_PN), counts_PN, 0.0)
-    box_PN6 = boxes_PX6.gather(1, id_PN[..., None].expand(-1, -1, boxes_PX6.shape[-1]))
-    return TokenThings(counts_PN, near_PX.gather(1, id_PN), middle_PX.gather(1, id_PN), box_PN6, area_PN)
+    box_PNB = boxes_PXB.gather(1, id_PN[..., None].expand(-1, -1, boxes_PXB.shape[-1]))
+    return TokenThings(counts_PN, near_PX.gather(1, id_PN), middle_PX.gather(1, id_PN), box_PNB, area_PN)
 
 
 def thing_loss(said_PNS: Tensor, things: TokenThings) -> dict[str, Tensor]:
-    """L1 of logarithms of near sides, middles' distances, boxes' sides and areas, misses of boxes' middles by distance.
+    """L1 of logarithms of near sides, middles' distances, boxes and areas, misses of boxes' middles by the distance.
 
     Args:
         said_PNS: (P, N, SAID).
@@ -107,12 +107,12 @@ def thing_loss(said_PNS: Tensor, things: TokenThings) -> dict[str, Tensor]:
     def mean(misses_PN: Tensor) -> Tensor:
         return (torch.where(counts_PN > 0, misses_PN, 0.0) * counts_PN).sum() / total
 
-    near_PN, middle_PN, center_PN3, sides_PN3, area_PN = said_PNS.float().split([1, 1, 3, 3, 1], dim=-1)
+    near_PN, middle_PN, center_PN3, lengths_PNL, area_PN = said_PNS.float().split([1, 1, 3, BOX - 3, 1], dim=-1)
     away_PN1 = things.middle.clamp(min=1e-2)[..., None]
     near = mean((near_PN[..., 0] - things.near.clamp(min=1e-2).log()).abs())
     middle = mean((middle_PN - away_PN1.log()).abs()[..., 0])
     miss_PN = (center_PN3 - things.box[..., :3] / away_PN1).square().sum(-1)
     center = mean((miss_PN + 1e-6).sqrt())
-    sides = mean((sides_PN3 - things.box[..., 3:].clamp(min=1e-2).log()).abs().mean(-1))
+    lengths = mean((lengths_PNL - things.box[..., 3:].clamp(min=1e-2).log()).abs().mean(-1))
     area = mean((area_PN[..., 0] - things.area.log()).abs())
-    return {"things": near + middle + center + _SIZES * (sides + area), "things_near": near, "things_center": center}
+    return {"things": near + middle + center + _SIZES * (lengths + area), "things_near": near, "things_center": center}
