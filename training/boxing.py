@@ -25,14 +25,15 @@ __all__ = ["box_loss"]
 
 _VISIBLE = 0.002  # share of a picture from which on a thing's box is learnt from it
 _NEAREST = 0.02  # share of a thing's pixels that its nearest point leaves out as noise, as questions do
+_THIN = 0.02  # metres that a thing reaches at least
 _TOUCHING = 0.1  # metres; things that are nearer to each other count as that near
-_SIZES = 0.3  # weight of the sides of boxes beside where they are
+_SIZES = 0.3  # weight of the sides of boxes, and of how far they reach, beside where they are
 _COUNTS = 0.3  # ... and of how many things names found
 
 
 def box_loss(boxes: Boxes, things: Things, names: Sequence[Name], truth: PairBatch) -> Tensor:
-    """L1 of logarithms of near sides, of boxes' sides and of gaps between them, misses of middles by the distance, and
-    cross-entropy of how many things names found.
+    """L1 of logarithms of near sides, of boxes' sides and reaches and of gaps between them, misses of middles by the
+    distance, and cross-entropy of how many things names found.
 
     Args:
         boxes: the head that said them.
@@ -58,14 +59,17 @@ def box_loss(boxes: Boxes, things: Things, names: Sequence[Name], truth: PairBat
     center = ((boxed.center[row_M, place_M] - center_M3) / away_M1).norm(dim=-1).mean()
     sides = (boxed.solid[row_M, place_M, :3] - sides_M3).abs().mean()
     loss = near + middle + center + _SIZES * sides + counts
+    if boxed.reach is not None:
+        reach_MW = torch.stack([one[6] for one in seen])
+        loss = loss + _SIZES * (boxed.reach[row_M, place_M] / reach_MW).log().abs().mean()
     gaps = _gaps(boxes, things, found)
     return loss if gaps is None else loss + gaps
 
 
 def _seen(
     found: Sequence[tuple[int, Name]], truth: PairBatch
-) -> Iterator[tuple[int, int, Tensor, Tensor, Tensor, tuple[float, float, float]]]:
-    """Every thing in every picture that shows it: its row and that picture's number, near side, middles and sides."""
+) -> Iterator[tuple[int, int, Tensor, Tensor, Tensor, tuple[float, float, float], Tensor]]:
+    """Every thing in every picture that shows it: its row, the picture's number, near side, middles, sides, reach."""
     points_BV = truth.points().float()
     least = _VISIBLE * truth.instances[0, 0].numel()
     for row, name in found:
@@ -77,7 +81,8 @@ def _seen(
             if view:
                 center_3 = transform_points(truth.target_from_reference[name.row].float(), center_3[None])[0]
             near = visible_n3.norm(dim=-1).quantile(_NEAREST)
-            yield row, place, near, visible_n3.mean(0), center_3, name.thing.box.size
+            reach_W = truth.boxes[name.row, view, name.thing.box.id, 6:].clamp(min=_THIN)
+            yield row, place, near, visible_n3.mean(0), center_3, name.thing.box.size, reach_W
 
 
 def _counts(things: Things, known: Sequence[tuple[int, Name]], truth: PairBatch) -> Tensor:
@@ -114,6 +119,6 @@ def _gaps(boxes: Boxes, things: Things, found: Sequence[tuple[int, Name]]) -> Te
     one_K, other_K = torch.tensor([pair[:2] for pair in pairs], device=things.share.device).unbind(-1)
     true_K = torch.tensor([pair[2] for pair in pairs], device=things.share.device)
     # where boxes are is learnt from where they are, not from how far apart
-    center_M3, solid_MX = (where_surest(part, things.share) for part in (things.center.detach(), things.boxed.solid))
+    center_M3, solid_MX = (where_surest(part, things.share) for part in (things.center.detach(), things.solid))
     told = boxes.gap(center_M3[one_K], solid_MX[one_K], center_M3[other_K], solid_MX[other_K])
     return (told / true_K).log().abs().mean()

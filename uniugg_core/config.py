@@ -139,6 +139,10 @@ class LanguageConfig:
     # pictures come with their cameras' poses; needs `grounded`
     focused: bool = False  # words look by the spatial decoder's states, too, and of what they find in several places
     # the one where they look most is shown, not a mean of all; needs `grounded`
+    reaching: bool = (
+        False  # how far two things are apart is told by how far their boxes reach towards each other; needs
+    )
+    # `situated`
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from uniugg_core.models.boxes import MANY, SOLID, Boxes, is_thing, many_of, sides_of, solid_of
+from uniugg_core.models.boxes import MANY, SOLID, Boxes, is_thing, many_of, sides_of, solid_of, turned
 from uniugg_core.models.grounding import RANGES, Sightings
 from uniugg_core.pointmaps import compressed, quarters
 
@@ -25,9 +25,9 @@ def sightings(count: int = 3, pictures: int = 2, seed: int = 0) -> Sightings:
     return Sightings(share, features, states, own, own, extent, outline, ranges, crowd)
 
 
-def trained(seed: int = 0) -> Boxes:
+def trained(seed: int = 0, reaching: bool = False) -> Boxes:
     torch.manual_seed(seed)
-    boxes = Boxes(D, E, C)
+    boxes = Boxes(D, E, C, reaching)
     for parameter in boxes.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return boxes
@@ -100,3 +100,63 @@ class TestGap:
         centers, solids = torch.randn(2, 5, 3), torch.ones(2, 5, SOLID)
         gap = Boxes(D, E, C).gap(centers[0], solids[0], centers[1], solids[1])
         torch.testing.assert_close(gap, (centers[1] - centers[0]).norm(dim=-1).clamp_min(0.05))
+
+
+class TestReach:
+    """How far boxes reach to all sides, by which gaps are told."""
+
+    def test_they_reach_somewhere(self):
+        for boxes in (Boxes(D, E, C, True), trained(reaching=True)):
+            boxed = boxes(sightings(), MEANING)
+            assert boxed.reach.shape == (3, 2, 4) and (boxed.reach > 0).all() and boxed.solid.shape == (3, 2, SOLID)
+            torch.testing.assert_close(boxed.solid[..., -4], boxed.reach.square().mean(-1))
+        assert Boxes(D, E, C)(sightings(), MEANING).reach is None
+
+    def test_a_gap_is_between_the_sides_that_face_each_other(self):
+        """Two boxes of 2 x 0.4 metres: end to end, side by side, and on the diagonal."""
+        lying, ends = torch.tensor([1.0, 0.52**0.5, 0.2, 0.52**0.5]), torch.tensor([0.2, 0.52**0.5, 1.0, 0.52**0.5])
+        sides, many = torch.tensor([2.0, 0.4, 0.5]).log(), torch.zeros(MANY)
+        across = [
+            Boxes._between(rel, rel.norm(dim=-1, keepdim=True), *(self.solid(sides, many, reach) for _ in range(2)))
+            for rel, reach in (
+                (torch.tensor([3.0, 0.0, 0.0]), lying),
+                (torch.tensor([3.0, 0.0, 0.0]), ends),
+                (torch.tensor([0.0, 0.0, -3.0]), lying),
+                (torch.tensor([3.0, 2.0, 0.0]), ends),
+            )
+        ]
+        found = [(one[0, 2].item(), one[0, 3].item(), one[0, 4].item()) for one in across]
+        expected = [(1.0, 0.0, 1.0), (2.6, 0.0, 2.6), (2.6, 0.0, 2.6), (2.6, 1.5, (2.6**2 + 1.5**2) ** 0.5)]
+        for one, other in zip(found, expected):
+            assert one == pytest.approx(other, abs=1e-3)
+
+    @staticmethod
+    def solid(sides, many, reach):
+        square = reach.square()
+        waves = [square.mean(), (square[0] - square[2]) / 2, (square[1] - square[3]) / 2]
+        return solid_of(sides, many, waves=torch.stack(waves))
+
+    def test_turning_everything_changes_no_gap(self):
+        boxes, draw = trained(4, True), torch.Generator().manual_seed(5)
+        centers = torch.randn(2, 20, 3, generator=draw)
+        solids = torch.cat([torch.rand(2, 20, SOLID - 1, generator=draw), torch.ones(2, 20, 1)], dim=-1)
+        angle = torch.tensor(0.7)
+        turn = torch.eye(3)
+        turn[0, 0], turn[0, 2], turn[2, 0], turn[2, 2] = angle.cos(), -angle.sin(), angle.sin(), angle.cos()
+        turns = turn.expand(20, 3, 3)
+        here = boxes.gap(centers[0], solids[0], centers[1], solids[1])
+        there = boxes.gap(centers[0] @ turn.T, turned(solids[0], turns), centers[1] @ turn.T, turned(solids[1], turns))
+        torch.testing.assert_close(here, there, rtol=1e-4, atol=1e-5)
+        unturned = boxes.gap(centers[0] @ turn.T, solids[0], centers[1] @ turn.T, solids[1])
+        assert not torch.allclose(here, unturned, rtol=1e-3)
+        back = boxes.gap(centers[1], solids[1], centers[0], solids[0])
+        torch.testing.assert_close(here, back)
+
+    def test_it_learns_from_gaps(self):
+        boxes = trained(reaching=True)
+        with torch.no_grad():
+            boxes.said.weight.mul_(0.02)
+            boxes.pair[-1].weight.mul_(0.02)
+        boxed = boxes(sightings(), MEANING)
+        boxes.gap(boxed.center[0], boxed.solid[0], boxed.center[1], boxed.solid[1]).sum().backward()
+        assert boxes.said.weight.grad[-4:].abs().sum() > 0

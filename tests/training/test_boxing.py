@@ -79,7 +79,8 @@ def true_things(pairs, names) -> Things:
         world = np.asarray(name.thing.box.center) - first.world_from_camera[:3, 3]
         placed[row] = torch.from_numpy(world @ first.world_from_camera[:3, :3])
     mentions = [Mention(name.talk, name.prompt, number, name.last) for number, name in enumerate(names)]
-    return Things(mentions, share, Boxed(near, middle, center, solid_of(sides, many)), placed, placed)
+    solid = solid_of(sides, many)
+    return Things(mentions, share, Boxed(near, middle, center, solid), placed, placed, solid)
 
 
 class KnowsGaps(Boxes):
@@ -137,6 +138,18 @@ def test_what_is_wrong_costs_as_much_as_it_is_wrong(asked, change, loss):
     things, truth = true_things(pairs, names), PairBatch.collate(pairs)
     wrong = replace(things, boxed=change(things.boxed))
     assert float(box_loss(told(names, things), wrong, names, truth)) == pytest.approx(loss, abs=5e-3)
+
+
+def test_how_far_boxes_reach_costs_where_it_is_said(asked):
+    pairs, _, names = asked
+    things, truth = true_things(pairs, names), PairBatch.collate(pairs)
+    reach = torch.ones(len(names), 2, 4)
+    for row, name in enumerate(names):
+        for place, view in enumerate(name.views):
+            reach[row, place] = truth.boxes[name.row, view, name.thing.box.id, 6:]
+    for wrong, loss in ((1.0, 0.0), (2.0, 0.3 * math.log(2))):
+        said = replace(things, boxed=replace(things.boxed, reach=wrong * reach))
+        assert float(box_loss(told(names, things), said, names, truth)) == pytest.approx(loss, abs=2e-3)
 
 
 def test_gaps_that_are_wrong_cost_their_logarithm(asked):

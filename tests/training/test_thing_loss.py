@@ -14,7 +14,7 @@ from training.losses.things import SAID, thing_loss, token_things
 
 SIZE, PATCH = 32, 16
 LEVEL = np.array([[1.0, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]])  # a camera that looks along the world's y
-REACH = (0.5, 0.75 * 2**0.5, 1.0, 0.75 * 2**0.5)  # of a box of 1 x 2 metres
+REACH = (0.5, 0.625**0.5, 1.0, 0.625**0.5)  # of a box of 1 x 2 metres
 
 
 @pytest.fixture(scope="module")
@@ -46,17 +46,17 @@ def test_boxes_are_in_each_cameras_frame() -> None:
     assert not boxes[0, :, 8].any()
 
 
-def test_how_far_a_box_reaches_is_how_far_its_corners_are(rooms: PairBatch) -> None:
-    dataset = RoomsDataset(RoomsConfig(size=64), "train", seed=3)
-    pair = dataset.pair(0)
+def test_how_far_a_box_reaches_is_how_far_its_ellipse_does(rooms: PairBatch) -> None:
+    pair = RoomsDataset(RoomsConfig(size=64), "train", seed=3).pair(0)
     for number, view in enumerate(pair.views):
         right = view.world_from_camera[:2, 0] / np.linalg.norm(view.world_from_camera[:2, 0])
         ahead = np.array([-right[1], right[0]])
         assert ahead @ view.world_from_camera[:2, 2] > 0
         for item in pair.graph.objects:
-            flat = item.corners()[:, :2] - np.asarray(item.center)[:2]
+            corners = item.corners()[:, :2] - np.asarray(item.center)[:2]
+            moments = corners.T @ corners / 8  # of the corners; those of the ellipse's border are half of that
             ways = (right, (right + ahead) / 2**0.5, ahead, (ahead - right) / 2**0.5)
-            expected = [(flat @ way).max() for way in ways]
+            expected = [np.sqrt(way @ moments @ way) for way in ways]
             np.testing.assert_allclose(rooms.boxes[0, number, item.id, 6:], expected, rtol=1e-4, atol=1e-5)
 
 

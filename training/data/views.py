@@ -265,7 +265,7 @@ def _boxes(pairs: Sequence[ViewPair]) -> Tensor | None:
             pose = view.world_from_camera
             right = np.arctan2(pose[1, 0], pose[0, 0])
             across = right + np.arange(4) * np.pi / 4 - yaws[:, None]
-            reach = 0.5 * (sizes[:, :1] * abs(np.cos(across)) + sizes[:, 1:2] * abs(np.sin(across)))
+            reach = 0.5 * np.hypot(sizes[:, :1] * np.cos(across), sizes[:, 1:2] * np.sin(across))
             parts = [(centers - pose[:3, 3]) @ pose[:3, :3], sizes, reach]
             out_B2XB[row, number, ids] = np.concatenate(parts, axis=1)
     return torch.from_numpy(out_B2XB)

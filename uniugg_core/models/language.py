@@ -3,7 +3,7 @@
 1. A two-layer projector brings the encoder's features to the model's width: one token a patch. A second one may add
    where the spatial decoder sees the patch in space (the idea of LLaVA-3D, ICCV 2025), and a third one where it lies
    in the first picture's frame. A place that a question names may be shown to it as a patch of its own (as regions are
-   in SpatialRGPT), and so may what a word names (:mod:`.grounding`).
+   in SpatialRGPT, NeurIPS 2024), and so may what a word names (:mod:`.grounding`).
 2. A two-layer MLP brings each target ray to a transform query, marked by one learned "view query" vector.
 3. For generation the states after the final norm at the query positions, normalised and projected, are the condition C.
 4. For answers the model continues the chat prompt token by token.
@@ -97,10 +97,9 @@ class Language(nn.Module):
         self.points = PlaceProjector(width, waves=config.waves) if config.points else None
         self.placed = PlaceProjector(width, waves=config.waves, silent=True) if config.placed else None
         self.mark = nn.Parameter(torch.randn(width) * 0.02) if config.marks else None
-        looked_at = feature_width, state_width if config.focused else 0
-        self.grounding = Grounding(width, *looked_at) if config.grounded else None
+        self.grounding = Grounding(width, feature_width, state_width * config.focused) if config.grounded else None
         self.situation = Situation(width) if config.situated else None
-        self.boxes = Boxes(feature_width, state_width, LIKENESS) if config.situated else None
+        self.boxes = Boxes(feature_width, state_width, LIKENESS, config.reaching) if config.situated else None
         self.query = nn.Sequential(nn.Linear(_RAY, width), nn.GELU(), nn.Linear(width, width))
         self.view_query = nn.Parameter(torch.randn(width) * 0.02)
         self.condition_projector = (

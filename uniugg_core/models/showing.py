@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..pointmaps import compressed, inverse_transform, mark_points, patch_points, quarters, splat, transform_points
 from ..prompts import CameraSlot, MarkSlot, NameSlot, Piece, Prompt
-from .boxes import SOLID, Boxed, is_thing
+from .boxes import SOLID, Boxed, is_thing, turned
 from .grounding import Found, Mention, Scenery, Sightings, sightings_of, with_slots
 from .situation import Elsewhere, Placed, elsewhere, other_picture, poses_between, where_surest
 
@@ -91,6 +91,7 @@ class Things:
         boxed: in each picture.
         points, center: (M, P, 3), the middles of what is visible and of the boxes, in the frame that the question is
             about.
+        solid: (M, P, SOLID), as `boxed` has it, in that frame.
     """
 
     names: Sequence[Mention]
@@ -98,12 +99,13 @@ class Things:
     boxed: Boxed
     points: Tensor
     center: Tensor
+    solid: Tensor
 
     def whereabouts(self) -> Whereabouts:
         """Of all of them in all pictures, (M, P, ...). Nothing is learnt by it."""
         boxed = self.boxed
         near_MP = (boxed.near / boxed.middle.norm(dim=-1).clamp_min(1e-3)).clamp(0.3, 1.0)
-        told = self.share, self.points, boxed.middle, near_MP, self.center, boxed.solid
+        told = self.share, self.points, boxed.middle, near_MP, self.center, self.solid
         return Whereabouts(*(part.detach() for part in told))
 
 
@@ -236,7 +238,7 @@ def _things(language: Language, names: Sequence[Mention], sighted: Sightings, fo
     boxed = language.boxes(sighted, meaning_MC)
     own_MP3, where_MP3 = (quarters(four).mean(2).detach() for four in (sighted.own, sighted.placed))
     points, center = (where_MP3 + (turns @ (to - own_MP3)[..., None])[..., 0] for to in (boxed.middle, boxed.center))
-    return Things(names, sighted.share.detach(), boxed, points, center)
+    return Things(names, sighted.share.detach(), boxed, points, center, turned(boxed.solid, turns))
 
 
 def _gaps(language: Language, whose: Sequence[Whose], placed: Placed) -> Tensor:
