@@ -82,6 +82,7 @@ Piece = tuple[int, ...] | ImageSlot | QuerySlot | MarkSlot | NameSlot | CameraSl
 _PLACE = re.compile(r"\((\d{1,2}|100), ?(\d{1,2}|100)\)")
 _FRAMES = r"\bframes? [0-9]{1,4}\b(?:(?:,|,? and|,? or) [0-9]{1,4}\b)*"  # "frame 2", "frames 1 and 2"
 _FRAME = re.compile(_FRAMES, re.IGNORECASE)
+_FROM_FRAME = re.compile(rf"\bseen from {_FRAMES}", re.IGNORECASE)  # where somebody stands, not what he looks at
 _OF_FRAME = re.compile(rf",? (?:in|of) {_FRAMES}", re.IGNORECASE)
 
 
@@ -176,8 +177,11 @@ def pictures_of(question: str, images: int) -> tuple[int, ...]:
 
     >>> pictures_of("In frame 2, how far away is the chair?", 2), pictures_of("How far away is it?", 2)
     ((1,), (0, 1))
+    >>> pictures_of("Seen from frame 1, where did the camera go?", 2)
+    (0, 1)
     """
-    said = {int(number) - 1 for named in _FRAME.findall(question) for number in re.findall("[0-9]+", named)}
+    named = _FRAME.findall(_FROM_FRAME.sub("", question))
+    said = {int(number) - 1 for one in named for number in re.findall("[0-9]+", one)}
     return tuple(index for index in range(images) if index in said) or tuple(range(images))
 
 

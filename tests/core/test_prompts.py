@@ -115,6 +115,15 @@ def test_every_question_says_its_own_pictures():
     assert pictures_of(f"In frame {'1' * 9000}?", 2) == (0, 1)
 
 
+def test_where_somebody_stands_is_not_what_he_asks_about():
+    """Or the camera of the other picture would be kept from who is asked where it went."""
+    text = "Seen from frame 1, did the camera move forward, backward, left or right?"
+    assert pictures_of(text, 2) == (0, 1)
+    assert question_prompt(TOKENIZER, text, images=2, with_cameras=True).cameras == (CameraSlot(1),)
+    assert pictures_of("Seen from frame 1, where is the chair of frame 2?", 2) == (1,)
+    assert pictures_of("What can be seen from the camera of frame 2?", 2) == (1,)
+
+
 def test_words_that_two_questions_share_are_about_both_ones_pictures():
     history = [Turn("Is the chair at (1, 2) in frame 1?", "yes")]
     prompt = question_prompt(
