@@ -512,12 +512,12 @@ class TestGrounding:
         plain, scenery = self.model(0.0), self.scenery()
         focused = language(points=True, placed=True, marks=True, grounded=True, focused=True)
         missing, unexpected = focused.load_state_dict(plain.state_dict(), strict=False)
-        assert all(name.startswith("grounding.state_key.") for name in missing) and len(missing) == 3 and not unexpected
+        assert all(name.startswith("grounding.closer.") for name in missing) and len(missing) == 7 and not unexpected
         prompts = [[question_prompt(TOKENIZER, "Is it the chair?", images=2)]]
         with torch.no_grad():
             before = plain.ground(prompts, scenery).likely
             torch.testing.assert_close(focused.ground(prompts, scenery).likely, before)
-            torch.nn.init.normal_(focused.grounding.state_key[1].weight)
+            torch.nn.init.normal_(focused.grounding.closer.like.weight)
             looked = focused.ground(prompts, scenery).likely
             other = dataclasses.replace(scenery, states=scenery.states.flip(2))
             assert not torch.allclose(looked, before) and not torch.allclose(

@@ -29,6 +29,7 @@ from ..prompts import NameSlot, Piece, Prompt
 __all__ = ["LIKENESS", "RANGES", "Found", "Grounding", "Mention", "Sightings", "Scenery", "sightings_of", "with_slots"]
 
 LIKENESS = 128  # C
+_CLOSER = 192  # hidden width
 _SPAN = 4  # tokens that a word is understood with: "the ceiling light"
 _WAVES = (math.pi, 2 * math.pi, 4 * math.pi, 8 * math.pi)  # a picture's side is told in
 _SURE = 0.5  # weight on a picture's tokens from which on a word has found something
@@ -134,10 +135,7 @@ class Grounding(nn.Module):
         self.understand = nn.Conv1d(width, LIKENESS, _SPAN)
         self.query = nn.Linear(LIKENESS, LIKENESS)
         self.key = nn.Sequential(nn.LayerNorm(feature_width), nn.Linear(feature_width, LIKENESS))
-        self.state_key = None
-        if state_width:
-            self.state_key = nn.Sequential(nn.LayerNorm(state_width), nn.Linear(state_width, LIKENESS, bias=False))
-            nn.init.zeros_(self.state_key[1].weight)
+        self.closer = Closer(feature_width, state_width) if state_width else None
         self.nothing = nn.Linear(LIKENESS, 1)
         self.looks = nn.Linear(8 + 4 * len(_WAVES), width, bias=False)
         nn.init.zeros_(self.looks.weight)
@@ -177,8 +175,8 @@ class Grounding(nn.Module):
     def _look(self, meaning_RLC: Tensor, features: Tensor, states: Tensor) -> Tensor:
         """Where words look in each talk's pictures (R, P, N, D), (R, P, N, E): (R, L, P, N + 1), see :class:`Found`."""
         query_RLC, key_RPNC = self.query(meaning_RLC), self.key(features)
-        if self.state_key is not None:
-            key_RPNC = key_RPNC + self.state_key(states)
+        if self.closer is not None:
+            key_RPNC = key_RPNC + self.closer(features, states)
         score_RLPN = torch.einsum("rlc,rpnc->rlpn", query_RLC, key_RPNC) / math.sqrt(LIKENESS)
         nothing_RLP1 = self.nothing(query_RLC)[:, :, None].expand(-1, -1, score_RLPN.shape[2], -1)
         return torch.cat([score_RLPN, nothing_RLP1], dim=-1).float().log_softmax(dim=-1)
@@ -189,6 +187,27 @@ class Grounding(nn.Module):
         phase = (middle[..., None] * middle.new_tensor(_WAVES)).flatten(-2)
         told = torch.cat([sightings.extent, sightings.extent.log(), spread, phase.sin(), phase.cos()], dim=-1)
         return self.looks(told.to(self.looks.weight.dtype))
+
+
+class Closer(nn.Module):
+    """What tokens are like by features and decoder's states together, beyond what each says; nothing at first.
+
+    Args:
+        feature_width: D.
+        state_width: E.
+    """
+
+    def __init__(self, feature_width: int, state_width: int) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for width in (feature_width, state_width))
+        self.wide = nn.Linear(feature_width + state_width, _CLOSER)
+        self.like = nn.Linear(_CLOSER, LIKENESS, bias=False)
+        nn.init.zeros_(self.like.weight)
+
+    def forward(self, features: Tensor, states: Tensor) -> Tensor:
+        """(..., N, D) and (..., N, E) to (..., N, C)."""
+        seen = [norm(part) for norm, part in zip(self.norms, (features, states))]
+        return self.like(F.gelu(self.wide(torch.cat(seen, dim=-1))))
 
 
 def with_slots(
