@@ -14,17 +14,15 @@ from torch import Tensor
 from uniugg_core.models.boxes import MANY, Boxes, many_of
 from uniugg_core.models.showing import Things
 from uniugg_core.models.situation import where_surest
-from uniugg_core.pointmaps import transform_points
 
+from .data.graph import SceneObject
 from .data.questions.sight import CLEAR, TRACE
-from .data.questions.types import Thing
-from .data.views import PairBatch
+from .data.views import BOX, PairBatch
+from .losses.things import NEAREST, VISIBLE
 from .mentions import Name
 
 __all__ = ["box_loss"]
 
-_VISIBLE = 0.002  # share of a picture from which on a thing's box is learnt from it
-_NEAREST = 0.02  # share of a thing's pixels that its nearest point leaves out as noise, as questions do
 _THIN = 0.02  # metres that a thing reaches at least
 _TOUCHING = 0.1  # metres; things that are nearer to each other count as that near
 _SIZES = 0.3  # weight of the sides of boxes, and of how far they reach, beside where they are
@@ -39,7 +37,7 @@ def box_loss(boxes: Boxes, things: Things, names: Sequence[Name], truth: PairBat
         boxes: the head that said them.
         things: what it said.
         names: names in questions, with what they name.
-        truth: what the questions are about, with instance maps.
+        truth: what the questions are about, with instance maps and boxes.
 
     Returns:
         the sum of the means; 0 where nothing was found.
@@ -51,38 +49,32 @@ def box_loss(boxes: Boxes, things: Things, names: Sequence[Name], truth: PairBat
     if not seen:
         return counts
     row_M, place_M = torch.tensor([one[:2] for one in seen], device=things.share.device).unbind(-1)
-    near_M, middle_M3, center_M3 = (torch.stack(part) for part in zip(*(one[2:5] for one in seen)))
-    sides_M3 = torch.tensor([one[5] for one in seen], device=near_M.device).log()
+    near_M, middle_M3, box_MB = (torch.stack(part) for part in zip(*(one[2:] for one in seen)))
+    center_M3, sides_M3, reach_M4 = box_MB.split([3, 3, BOX - 6], dim=-1)
     boxed, away_M1 = things.boxed, middle_M3.norm(dim=-1, keepdim=True)
     near = (boxed.near[row_M, place_M] / near_M).log().abs().mean()
     middle = ((boxed.middle[row_M, place_M] - middle_M3) / away_M1).norm(dim=-1).mean()
     center = ((boxed.center[row_M, place_M] - center_M3) / away_M1).norm(dim=-1).mean()
-    sides = (boxed.solid[row_M, place_M, :3] - sides_M3).abs().mean()
+    sides = (boxed.solid[row_M, place_M, :3] - sides_M3.log()).abs().mean()
     loss = near + middle + center + _SIZES * sides + counts
     if boxed.reach is not None:
-        reach_MW = torch.stack([one[6] for one in seen])
-        loss = loss + _SIZES * (boxed.reach[row_M, place_M] / reach_MW).log().abs().mean()
+        reached_M4 = boxed.reach[row_M, place_M]
+        loss = loss + _SIZES * (reached_M4 / reach_M4.clamp(min=_THIN)).log().abs().mean()
     gaps = _gaps(boxes, things, found)
     return loss if gaps is None else loss + gaps
 
 
-def _seen(
-    found: Sequence[tuple[int, Name]], truth: PairBatch
-) -> Iterator[tuple[int, int, Tensor, Tensor, Tensor, tuple[float, float, float], Tensor]]:
-    """Every thing in every picture that shows it: its row, the picture's number, near side, middles, sides, reach."""
+def _seen(found: Sequence[tuple[int, Name]], truth: PairBatch) -> Iterator[tuple[int, int, Tensor, Tensor, Tensor]]:
+    """Every thing in every picture that shows it: its row, the picture's number, near side, middle and box."""
     points_BV = truth.points().float()
-    least = _VISIBLE * truth.instances[0, 0].numel()
+    least = VISIBLE * truth.instances[0, 0].numel()
     for row, name in found:
         for place, view in enumerate(name.views):
-            visible_n3 = points_BV[name.row, view][truth.instances[name.row, view] == name.thing.box.id]
+            visible_n3 = points_BV[name.row, view][truth.instances[name.row, view] == name.thing.id]
             if len(visible_n3) < least:
                 continue
-            center_3 = torch.tensor(name.thing.center, device=points_BV.device)
-            if view:
-                center_3 = transform_points(truth.target_from_reference[name.row].float(), center_3[None])[0]
-            near = visible_n3.norm(dim=-1).quantile(_NEAREST)
-            reach_W = truth.boxes[name.row, view, name.thing.box.id, 6:].clamp(min=_THIN)
-            yield row, place, near, visible_n3.mean(0), center_3, name.thing.box.size, reach_W
+            near = visible_n3.norm(dim=-1).quantile(NEAREST)
+            yield row, place, near, visible_n3.mean(0), truth.boxes[name.row, view, name.thing.id]
 
 
 def _counts(things: Things, known: Sequence[tuple[int, Name]], truth: PairBatch) -> Tensor:
@@ -106,11 +98,11 @@ def _counts(things: Things, known: Sequence[tuple[int, Name]], truth: PairBatch)
 
 def _gaps(boxes: Boxes, things: Things, found: Sequence[tuple[int, Name]]) -> Tensor | None:
     """L1 of logarithms of how far things are apart that one question names."""
-    asked: dict[tuple[int, int], dict[int, Thing]] = {}
+    asked: dict[tuple[int, int], dict[int, SceneObject]] = {}
     for row, name in found:
         asked.setdefault((name.talk, name.prompt), {})[row] = name.thing
     pairs = [
-        (*pair, max(_TOUCHING, own[pair[0]].box.distance(own[pair[1]].box)))
+        (*pair, max(_TOUCHING, own[pair[0]].distance(own[pair[1]])))
         for own in asked.values()
         for pair in combinations(own, 2)
     ]

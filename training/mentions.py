@@ -15,7 +15,8 @@ from torch import Tensor
 from uniugg_core.prompts import Piece, Prompt, segments
 from uniugg_core.tokenizer import SpatialTokenizer
 
-from .data.questions.types import Question, Thing
+from .data.graph import SceneObject
+from .data.questions.types import Question
 
 __all__ = ["Name", "looked_for", "mentioned", "named", "where_things_are"]
 
@@ -40,7 +41,7 @@ class Name:
     first: int
     last: int
     ids: tuple[int, ...]
-    thing: Thing | None
+    thing: SceneObject | None
     row: int
     views: tuple[int, ...]
 

@@ -139,10 +139,7 @@ class LanguageConfig:
     # pictures come with their cameras' poses; needs `grounded`
     focused: bool = False  # words look by the spatial decoder's states, too, and of what they find in several places
     # the one where they look most is shown, not a mean of all; needs `grounded`
-    reaching: bool = (
-        False  # how far two things are apart is told by how far their boxes reach towards each other; needs
-    )
-    # `situated`
+    reaching: bool = False  # a gap is told by how far two boxes reach towards each other; needs `situated`
 
 
 @dataclass(frozen=True)
@@ -237,10 +234,9 @@ class ModelConfig:
         for name in ("placed", "marks"):
             needed = getattr(language, name) or not language.grounded
             _require(needed, "language.grounded", True, f"False without {name}")
-        for name in ("situated", "focused"):
-            _require(
-                language.grounded or not getattr(language, name), f"language.{name}", True, "False without grounded"
-            )
+        for name, needed in (("situated", "grounded"), ("focused", "grounded"), ("reaching", "situated")):
+            fits = getattr(language, needed) or not getattr(language, name)
+            _require(fits, f"language.{name}", True, f"False without {needed}")
         for name, heads in (("heads", language.heads), ("kv_heads", language.kv_heads)):
             whole = language.width if name == "heads" else language.heads
             _require(heads > 0 and whole % heads == 0, f"language.{name}", heads, f"a divisor of {whole}")

@@ -331,6 +331,7 @@ class TestPlaces:
         refused(ErrorCode.CHECKPOINT_INVALID, SMALL.replace, language__waves=True)
         refused(ErrorCode.CHECKPOINT_INVALID, SMALL.replace, language__points=True, language__grounded=True)
         refused(ErrorCode.CHECKPOINT_INVALID, SMALL.replace, language__focused=True)
+        refused(ErrorCode.CHECKPOINT_INVALID, SMALL.replace, language__reaching=True)
         refused(ErrorCode.CHECKPOINT_INVALID, SMALL.replace, encoder__stem_units=(1,))
         refused(
             ErrorCode.CHECKPOINT_INVALID,

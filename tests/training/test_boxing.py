@@ -61,12 +61,12 @@ def true_things(pairs, names) -> Things:
     many[..., 0] = 1
     for row, name in enumerate(names):
         pair = pairs[name.row]
-        sides[row] = torch.tensor(name.thing.box.size).log()
+        sides[row] = torch.tensor(name.thing.size).log()
         for place, view in enumerate(name.views):
             shot = pair.views[view]
-            v, u = np.nonzero(shot.instances == name.thing.box.id)
+            v, u = np.nonzero(shot.instances == name.thing.id)
             center[row, place] = torch.from_numpy(
-                (np.asarray(name.thing.box.center) - shot.world_from_camera[:3, 3]) @ shot.world_from_camera[:3, :3]
+                (np.asarray(name.thing.center) - shot.world_from_camera[:3, 3]) @ shot.world_from_camera[:3, :3]
             )
             if not len(v):
                 continue
@@ -76,7 +76,7 @@ def true_things(pairs, names) -> Things:
             near[row, place] = float(np.quantile(np.linalg.norm(points, axis=-1), 0.02))
             middle[row, place] = torch.from_numpy(points.mean(0))
         first = pair.views[name.views[0]]
-        world = np.asarray(name.thing.box.center) - first.world_from_camera[:3, 3]
+        world = np.asarray(name.thing.center) - first.world_from_camera[:3, 3]
         placed[row] = torch.from_numpy(world @ first.world_from_camera[:3, :3])
     mentions = [Mention(name.talk, name.prompt, number, name.last) for number, name in enumerate(names)]
     solid = solid_of(sides, many)
@@ -102,19 +102,20 @@ def told(names, things, wrong=1.0) -> KnowsGaps:
         for other, b in enumerate(names):
             if (a.talk, a.prompt) == (b.talk, b.prompt) and one != other:
                 length = float((things.center[one, 0] - things.center[other, 0]).norm())
-                boxes.known[round(length, 3)] = max(0.1, a.thing.box.distance(b.thing.box))
+                boxes.known[round(length, 3)] = max(0.1, a.thing.distance(b.thing))
     return boxes
 
 
 def test_names_come_with_their_boxes(asked):
     pairs, questions, names = asked
+    truth = PairBatch.collate(pairs)
     assert len(names) > 10 and {len(name.views) for name in names} == {1, 2}
     for name in names:
         question = questions[name.talk][name.prompt]
-        assert name.ids == (name.thing.box.id,) and name.thing.box.id in question.objects
-        pose = pairs[name.row].reference.world_from_camera
-        there = pose[:3, :3] @ name.thing.center + pose[:3, 3]
-        assert there.tolist() == pytest.approx(name.thing.box.center, abs=1e-6)
+        assert name.ids == (name.thing.id,) and name.thing.id in question.objects
+        for pose, box in zip((view.world_from_camera for view in pairs[name.row].views), truth.boxes[name.row]):
+            there = pose[:3, :3] @ box[name.thing.id, :3].double().numpy() + pose[:3, 3]
+            assert there.tolist() == pytest.approx(name.thing.center, abs=1e-5)
 
 
 def test_who_knows_loses_nothing(asked):
@@ -146,7 +147,7 @@ def test_how_far_boxes_reach_costs_where_it_is_said(asked):
     reach = torch.ones(len(names), 2, 4)
     for row, name in enumerate(names):
         for place, view in enumerate(name.views):
-            reach[row, place] = truth.boxes[name.row, view, name.thing.box.id, 6:]
+            reach[row, place] = truth.boxes[name.row, view, name.thing.id, 6:]
     for wrong, loss in ((1.0, 0.0), (2.0, 0.3 * math.log(2))):
         said = replace(things, boxed=replace(things.boxed, reach=wrong * reach))
         assert float(box_loss(told(names, things), said, names, truth)) == pytest.approx(loss, abs=2e-3)

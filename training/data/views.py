@@ -23,7 +23,10 @@ from .graph import SceneGraph
 
 __all__ = ["BOX", "PairBatch", "View", "ViewPair"]
 
-BOX = 3 + 3 + 4  # numbers of `PairBatch.boxes`
+# Numbers of `PairBatch.boxes`: the middle of a thing's box in the view's own camera frame; width, depth and height; how
+# far the ellipse in its footprint reaches to the camera's right, between that and ahead, ahead, and between that and
+# the left. Metres.
+BOX = 3 + 3 + 4
 
 
 @dataclass(frozen=True)
@@ -129,11 +132,7 @@ class PairBatch:
     index: Tensor  # (B,) int64
     instances: Tensor | None = None  # (B, 2, H, W) uint8
     classes: Tensor | None = None  # (B, 2, H, W) uint8
-    boxes: Tensor | None = (
-        None  # (B, 2, 256, BOX) float32, by number of the instance, zeros where there is none: middle
-    )
-    # of its box in each view's own camera frame; width, depth and height; how far the box reaches beside its middle, on
-    # the floor to the camera's right, between that and ahead, ahead, and between that and the left
+    boxes: Tensor | None = None  # (B, 2, 256, BOX) float32, by number of the instance, 0 where none is
 
     @classmethod
     def collate(cls, pairs: Sequence[ViewPair]) -> PairBatch:

@@ -17,13 +17,13 @@ from torch import Tensor
 from ..data.views import BOX, PairBatch
 from ..data.world.classes import CLASSES, STRUCTURE
 
-__all__ = ["SAID", "TokenThings", "thing_loss", "token_things"]
+__all__ = ["NEAREST", "SAID", "VISIBLE", "TokenThings", "thing_loss", "token_things"]
 
 SAID = 2 + BOX + 1  # logarithms of near side and middle's distance; the box's middle by that distance; logarithms of
 # its sides, of how far it reaches, and of the tokens that it fills
 _PART = 0.15  # share of a token that a thing has at least
-_VISIBLE = 0.002  # share of a picture from which on a thing is learnt from it
-_NEAREST = 0.02  # share of a thing's pixels that its near side leaves out as noise, as questions do
+VISIBLE = 0.002  # share of a picture from which on a thing is learnt from it
+NEAREST = 0.02  # share of a thing's pixels that its near side leaves out as noise, as questions do
 _EVERY = 2  # of how many pixels a row, and rows, one is looked at
 _SIZES = 0.3  # weight of the sides of boxes, and of how many tokens things fill, beside where they are
 _NO_THING = tuple(number for number, name in enumerate(CLASSES) if name in STRUCTURE)
@@ -71,7 +71,7 @@ def token_things(truth: PairBatch, patch: int) -> TokenThings:
     far = away_PY.double().max() + 1
     sorted_PY = (ids_PY * far + away_PY).sort(dim=1).values
     first_PX = pixels_PX.cumsum(1) - pixels_PX
-    chosen_PX = (first_PX + (_NEAREST * pixels_PX).floor()).long().clamp(max=sorted_PY.shape[1] - 1)
+    chosen_PX = (first_PX + (NEAREST * pixels_PX).floor()).long().clamp(max=sorted_PY.shape[1] - 1)
     near_PX = (sorted_PY.gather(1, chosen_PX) - far * torch.arange(numbers, device=far.device)).float()
 
     side = patch // _EVERY
@@ -82,7 +82,7 @@ def token_things(truth: PairBatch, patch: int) -> TokenThings:
     share_PN, id_PN = (shares_PNX / side**2).max(dim=-1)
 
     boxes_PXB = truth.boxes.flatten(0, 1)
-    known_PX = (pixels_PX >= _VISIBLE * ids_PY.shape[1]) & (boxes_PXB[..., 3:6] > 0).all(-1)
+    known_PX = (pixels_PX >= VISIBLE * ids_PY.shape[1]) & (boxes_PXB[..., 3:6] > 0).all(-1)
     # a thing counts by the square root of its area, as classes do
     area_PN = (pixels_PX.gather(1, id_PN) / side**2).clamp(min=side**-2)
     counts_PN = share_PN * area_PN.rsqrt()

@@ -114,7 +114,7 @@ class EncoderStage(Stage):
         encoded = self.model.encode(images_B3HW, matrices_B33, position_generator=positions)
         loss, parts = self._distillation(images_B3HW, encoded, generator)
         if own.class_weight:
-            parts["classes"], _ = self._classes(batch, encoded)  # of all pictures
+            parts["classes"], _ = self._classes(batch, encoded)
             loss = loss + own.class_weight * parts["classes"]
         if batch["kind"] == "pair":
             geometry, more = self._geometry(batch, images_B3HW, encoded, generator)

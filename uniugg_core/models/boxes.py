@@ -145,12 +145,9 @@ class Boxes(nn.Module):
     def _between(rel: Tensor, away: Tensor, one: Tensor, other: Tensor) -> Tensor:
         """How far two things reach towards each other, and what that leaves between them: (2, ..., 2 + _BETWEEN)."""
         plan, double = rel[..., ::2].norm(dim=-1, keepdim=True), 2 * torch.atan2(rel[..., 2:], rel[..., :1])
-        reach = [
-            (waves[..., :1] + waves[..., 1:2] * double.cos() + waves[..., 2:] * double.sin())
-            .clamp_min(_LEAST**2)
-            .sqrt()
-            for waves in (one[..., _FORM:-1], other[..., _FORM:-1])
-        ]
+        waves = (solid[..., _FORM:-1].split(1, dim=-1) for solid in (one, other))
+        squares = (mean + cosine * double.cos() + sine * double.sin() for mean, cosine, sine in waves)
+        reach = [square.clamp_min(_LEAST**2).sqrt() for square in squares]
         across = (plan - sum(reach)).clamp_min(0)
         high = (rel[..., 1:2].abs() - 0.5 * (sides_of(one) + sides_of(other))[..., 2:]).clamp_min(0)
         gap = (across.square() + high.square() + 1e-6).sqrt()

@@ -135,7 +135,7 @@ class Grounding(nn.Module):
         self.understand = nn.Conv1d(width, LIKENESS, _SPAN)
         self.query = nn.Linear(LIKENESS, LIKENESS)
         self.key = nn.Sequential(nn.LayerNorm(feature_width), nn.Linear(feature_width, LIKENESS))
-        self.closer = Closer(feature_width, state_width) if state_width else None
+        self.closer = _Closer(feature_width, state_width) if state_width else None
         self.nothing = nn.Linear(LIKENESS, 1)
         self.looks = nn.Linear(8 + 4 * len(_WAVES), width, bias=False)
         nn.init.zeros_(self.looks.weight)
@@ -189,7 +189,7 @@ class Grounding(nn.Module):
         return self.looks(told.to(self.looks.weight.dtype))
 
 
-class Closer(nn.Module):
+class _Closer(nn.Module):
     """What tokens are like by features and decoder's states together, beyond what each says; nothing at first.
 
     Args:

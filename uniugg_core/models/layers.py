@@ -16,6 +16,7 @@ from torch import Tensor, nn
 __all__ = [
     "NORM_EPS",
     "Attention",
+    "Bottleneck",
     "CrossAttention",
     "Mlp",
     "PatchEmbed",

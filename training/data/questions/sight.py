@@ -12,7 +12,7 @@ import numpy as np
 from ..graph import SceneGraph, SceneObject
 from ..views import ViewPair
 from ..world.classes import PLURAL
-from .types import Question, Thing
+from .types import Question
 
 __all__ = ["CLEAR", "TRACE", "Sight", "plural", "spoken_name"]
 
@@ -90,13 +90,8 @@ class Sight:
     def mentioned(self, question: Question) -> Question:
         """The question with the names of visible things in its text, and with what each of them names."""
         mentions = tuple((*match.span(), self._ids[match[0].lower()]) for match in self._names.finditer(question.text))
-        things = tuple(self._thing(*ids) if len(ids) == 1 else None for *_, ids in mentions)
+        things = tuple(self.graph[ids[0]] if len(ids) == 1 else None for *_, ids in mentions)
         return replace(question, mentions=mentions, things=things)
-
-    def _thing(self, object_id: int) -> Thing:
-        item, pose = self.graph[object_id], self.pair.reference.world_from_camera
-        center = (np.asarray(item.center) - pose[:3, 3]) @ pose[:3, :3]
-        return Thing(item, tuple(center.tolist()))
 
     @cached_property
     def _ids(self) -> dict[str, tuple[int, ...]]:

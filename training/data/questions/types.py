@@ -14,7 +14,6 @@ __all__ = [
     "Mention",
     "Question",
     "Spot",
-    "Thing",
     "because",
     "choice",
     "length",
@@ -60,14 +59,6 @@ class Exhibition:
 
 
 @dataclass(frozen=True)
-class Thing:
-    """A thing that a question names: its box in the scene graph, and the middle of that in the reference's frame."""
-
-    box: SceneObject
-    center: Spot
-
-
-@dataclass(frozen=True)
 class Question:
     """A question about one or two views of a pair, and its true answer.
 
@@ -88,7 +79,7 @@ class Question:
     objects: tuple[int, ...] = ()  # evidence: object ids of the scene graph
     points: tuple[tuple[int, int, int], ...] = ()  # evidence: (view, x, y) of marked points
     mentions: tuple[Mention, ...] = ()  # names in `text`
-    things: tuple[Thing | None, ...] = ()  # what `mentions` name; None where it is several things
+    things: tuple[SceneObject | None, ...] = ()  # what `mentions` name; None where it is several things
     shown: Exhibition | None = None  # instead of pictures; `mentions` are numbers of its things then
     target_from_reference: Matrix | None = None  # commanded pose that the question is about, (4, 4)
 
