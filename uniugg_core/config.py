@@ -377,11 +377,12 @@ def _paper() -> ModelConfig:
 
 
 def _tiny() -> ModelConfig:
-    """29.9 M parameters (half precision fits in 60 MB), sized to learn within CPU hours: 8 x 8 tokens of 128 pixels.
+    """29.9 M parameters (half precision fits in 60 MB), sized to learn within CPU hours: 10 x 10 tokens of 160 pixels.
 
     It leaves the paper where little training is to be had, and spares the networks what geometry already knows:
 
-    * Small things are found sooner by convolutions, so a stem of them stands beside the linear patches.
+    * Small things are found sooner by convolutions, so a stem of them, with residual units where it is coarse, stands
+      beside the linear patches.
     * No picture alone says how far away anything is, so the camera's calibration is used: the encoder reads it, and
       points and rays live in a canonical camera's frame.
     * Points are decoded in the frame of the camera that sees them; where that camera stands was commanded, or
@@ -393,16 +394,24 @@ def _tiny() -> ModelConfig:
     * What the reference sees stays where it was seen, in the imagined view too, and the rest is fitted to it and to the
       room's surfaces; where the network agrees, it has a say.
     * The language model reads the decoder's points beside the encoder's features, of all pictures in the first one's
-      frame too, and is shown the places that a question names by their coordinates, and things by their names. What
-      geometry says of these it is told as well, in numbers and as these are written: lengths, how they lie to each
-      other and to other cameras, and how far things are apart by the boxes that a head sees in what was found. A
-      number that it is unsure of is the median of what it might say, not digit by likeliest digit.
+      frame too, and is shown the places that a question names by their coordinates, and things by their names, each
+      where it looks most by features and the decoder's states together. What geometry says of these it is told as
+      well, in numbers and as these are written: lengths, how they lie to each other and to other cameras, and how far
+      things are apart by how far boxes reach that a head sees in what was found. A number that it is unsure of is the
+      median of what it might say, not digit by likeliest digit.
     """
     return ModelConfig(
         name="tiny",
         image_size=160,
         encoder=EncoderConfig(
-            width=256, depth=6, heads=4, patch=16, position_grid=16, stem=(32, 64, 128), calibrated=True
+            width=256,
+            depth=6,
+            heads=4,
+            patch=16,
+            position_grid=16,
+            stem=(32, 64, 128),
+            stem_units=(0, 2, 3),
+            calibrated=True,
         ),
         decoder=DecoderConfig(
             width=192,
@@ -417,7 +426,7 @@ def _tiny() -> ModelConfig:
             canonical_fov=60.0,
             own_frames=True,
             registered=True,
-            local_mlp_ratio=0.25,  # descriptors only serve training and matching
+            local_mlp_ratio=0.125,  # descriptors only serve training and matching
         ),
         vae=VAEConfig(widths=(192, 96), blocks=1, groups=16, vit_width=192, vit_heads=6, vit_depths=(2, 4)),
         language=LanguageConfig(
@@ -435,6 +444,8 @@ def _tiny() -> ModelConfig:
             marks=True,
             grounded=True,
             situated=True,
+            focused=True,
+            reaching=True,
         ),
         denoiser=DenoiserConfig(
             widths=(64, 128, 144),
