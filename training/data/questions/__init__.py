@@ -43,8 +43,8 @@ FAMILIES: dict[str, float] = {
     "commanded_point": 1.0,
 }
 
-# What is taught: also what has no single right answer to be judged by.
-LESSONS: dict[str, float] = {**FAMILIES, "inventory": 4.0}
+# What is taught: also what has no single right answer to be judged by, and more of what is hard to learn.
+LESSONS: dict[str, float] = {**FAMILIES, "inventory": 4.0, "nearer_camera": 2.0}
 
 _BOTH_ONLY = frozenset({"appearance", "camera_motion", "view_change", "visible", "match", "nearer_camera"})
 _REFERENCE_ONLY = frozenset({"commanded_view", "commanded_side", "commanded_distance", "commanded_point"})

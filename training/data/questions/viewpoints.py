@@ -224,7 +224,8 @@ def _of_two(
 
 _MAKERS: tuple[Callable[[Random, float, np.ndarray], Question | None], ...] = (
     *(_then, _then, _then, _commanded_point, _motion, _motion, _motion, _motion, _motion, _motion),
-    *(_match, _visible, _nearer, _point_distance, _point_distance, _appearance, _of_one, _of_one, _of_all, _of_all),
+    *(_match, _visible, _nearer, _nearer, _point_distance, _point_distance),
+    *(_appearance, _of_one, _of_one, _of_all, _of_all),
 )
 
 
