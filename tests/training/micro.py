@@ -17,7 +17,15 @@ from uniugg_core.tokenizer import SpatialTokenizer
 MODEL: dict[str, Any] = {
     "name": "micro",
     "image_size": 32,
-    "encoder": {"width": 32, "depth": 2, "heads": 2, "patch": 8, "position_grid": 8, "stem": [8, 8]},
+    "encoder": {
+        "width": 32,
+        "depth": 2,
+        "heads": 2,
+        "patch": 8,
+        "position_grid": 8,
+        "stem": [8, 8],
+        "stem_units": [0, 1],
+    },
     "decoder": {
         "width": 32,
         "depth": 2,

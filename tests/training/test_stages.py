@@ -285,7 +285,7 @@ class TestOtherStages:
 
     def test_frozen_parts_of_another_shape_are_refused(self, runs: Path) -> None:
         with pytest.raises(UniuggError, match=r"no place for, e.g. encoder\.stem") as caught:
-            build_stage(micro("unified", start=runs / "vae", model={"encoder": {"stem": []}}))
+            build_stage(micro("unified", start=runs / "vae", model={"encoder": {"stem": [], "stem_units": []}}))
         assert caught.value.code == ErrorCode.CHECKPOINT_MISMATCH
 
     def test_pictures_alone_keep_their_true_features(self, runs: Path) -> None:
