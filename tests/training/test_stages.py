@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -355,6 +356,11 @@ class TestOtherStages:
         # the head of the teacher's run goes on
         head = files.read_start(runs / "teacher")["token_head.1.weight"]
         torch.testing.assert_close(stage.model.token_head[1].weight.detach(), head)
+        # ... but for classes of cells, of which it said nothing, another one begins
+        cells = build_stage(micro("encoder", start=runs / "teacher", encoder={"class_weight": 0.5, "class_cells": 2}))
+        assert cells.model.token_head[1].weight.shape == (4 * len(head), head.shape[1])
+        unused = [int(re.search(r"(\d+) unused", one.notes[0])[1]) for one in (stage, cells)]
+        assert unused[1] == unused[0] + 2
         _, outcome = train(config, tmp_path)
         assert 0 <= outcome.metrics["class_accuracy"] <= 1 and outcome.metrics["classes"] > 0
 

@@ -79,12 +79,13 @@ class Stage(nn.Module):
 
     # --- given ---
 
-    def start_from(self, *parts: str, spare: tuple[str, ...] = ()) -> None:
+    def start_from(self, *parts: str, spare: tuple[str, ...] = (), anew: tuple[str, ...] = ()) -> None:
         """Loads ``model.start`` of the configuration, if there is one.
 
         Args:
             parts: prefixes of what this stage takes as it is: all of it must be there, and have a place here.
             spare: those of them that the configuration does without, so that some of it may have none.
+            anew: prefixes of what begins anew where its shape is another one.
 
         Raises:
             UniuggError: CHECKPOINT_*, also when a tensor of `parts` is missing or finds no place.
@@ -95,6 +96,12 @@ class Stage(nn.Module):
         if not tensors:
             return
         where = " + ".join(self.config.model.start)
+        total, own = len(tensors), self.model.state_dict()
+        tensors = {
+            name: tensor
+            for name, tensor in tensors.items()
+            if not (anew and name.startswith(anew) and name in own and own[name].shape != tensor.shape)
+        }
         missing, left = load_start(self.model, tensors, where)
         lacking = [name for name in missing if parts and name.startswith(parts)]
         if lacking:
@@ -109,8 +116,8 @@ class Stage(nn.Module):
                 f"{where} has {len(homeless)} tensors that this configuration's model has no place for, "
                 f"e.g. {homeless[0]}; see model.change",
             )
-        taken = len(tensors) - len(left)
-        self.notes.append(f"started from {where}: {taken} tensors taken, {len(missing)} fresh, {len(left)} unused")
+        unused, taken = total - len(tensors) + len(left), len(tensors) - len(left)
+        self.notes.append(f"started from {where}: {taken} tensors taken, {len(missing)} fresh, {unused} unused")
 
     def compiled_parts(self) -> list[nn.Module]:
         """Modules that ``run.compile`` compiles."""

@@ -35,6 +35,8 @@ from .vision import Vision, freeze_unread, load_lpips, to_unit, token_head
 
 __all__ = ["EncoderStage"]
 
+_HEADS = ("token_head.", "state_head.", "thing_head.")
+
 
 class EncoderStage(Stage):
     """See the module; settings are ``config.encoder``."""
@@ -46,7 +48,7 @@ class EncoderStage(Stage):
         self.own = own = config.encoder
         self.model = Vision(self.model_config, config.seed)
         self._add_heads()
-        self.start_from(*(("encoder.",) if not own.train_encoder else ()))
+        self.start_from(*(() if own.train_encoder else ("encoder.",)), anew=_HEADS)  # the teacher's says no cells
         if not own.train_encoder:
             freeze(self.model.encoder)
         self.teacher = self._load_teacher(own.teacher) if own.teacher is not None else None
