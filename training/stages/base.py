@@ -100,7 +100,7 @@ class Stage(nn.Module):
         tensors = {
             name: tensor
             for name, tensor in tensors.items()
-            if not (anew and name.startswith(anew) and name in own and own[name].shape != tensor.shape)
+            if not (name.startswith(anew) and name in own and own[name].shape != tensor.shape)
         }
         missing, left = load_start(self.model, tensors, where)
         lacking = [name for name in missing if parts and name.startswith(parts)]

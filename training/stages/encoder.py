@@ -48,7 +48,7 @@ class EncoderStage(Stage):
         self.own = own = config.encoder
         self.model = Vision(self.model_config, config.seed)
         self._add_heads()
-        self.start_from(*(() if own.train_encoder else ("encoder.",)), anew=_HEADS)  # the teacher's says no cells
+        self.start_from(*(() if own.train_encoder else ("encoder.",)), anew=_HEADS)  # a teacher's says no cells
         if not own.train_encoder:
             freeze(self.model.encoder)
         self.teacher = self._load_teacher(own.teacher) if own.teacher is not None else None
