@@ -100,7 +100,7 @@ class RunConfig:
     steps: int = 1000  # updates of the weights in the whole run; the cosine ends there
     batch_size: int = 16  # samples a process and micro-batch
     accumulate: int = 1  # micro-batches summed before an update
-    precision: str = "fp32"  # "fp32" or "bf16" (autocast; weights and optimiser stay float32)
+    precision: str = "fp32"  # "fp32", "bf16" (autocast; weights and optimiser stay float32), or "auto": what is faster
     device: str = "auto"  # "auto" takes a GPU if there is one; "cpu" forbids it
     threads: int = 0  # processor threads of the main process; 0 leaves torch's default
     compile: bool = False  # torch.compile on the trained parts: minutes at the start, faster steps on a GPU
@@ -252,7 +252,7 @@ class TrainConfig:
             _require(0 <= own.alone_share < 1, f"{name}.alone_share", own.alone_share, "at least 0 and less than 1")
             _require(own.log_unit > 0, f"{name}.log_unit", own.log_unit, "above 0")
         _require(self.stage in STAGES, "stage", self.stage, f"one of {STAGES}")
-        _require(run.precision in ("fp32", "bf16"), "run.precision", run.precision, "'fp32' or 'bf16'")
+        _require(run.precision in ("fp32", "bf16", "auto"), "run.precision", run.precision, "'fp32', 'bf16' or 'auto'")
         _require(run.device in ("auto", "cpu"), "run.device", run.device, "'auto' or 'cpu'")
         _require(self.unified.phase in PHASES, "unified.phase", self.unified.phase, f"one of {PHASES}")
         _require(0 <= self.ema.decay < 1, "ema.decay", self.ema.decay, "at least 0 and less than 1")

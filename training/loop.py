@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from uniugg_core.errors import ErrorCode, UniuggError
+from uniugg_core.precision import fast_bf16
 
 from . import checkpoint as files
 from .config import TrainConfig
@@ -74,9 +75,12 @@ class Trainer:
             torch.backends.cudnn.benchmark = False
         # a process may train several stages in turn, each with its own precision
         AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
+        on_cpu = run.device == "cpu" or not torch.accelerator.is_available()
+        device = torch.device("cpu") if on_cpu else torch.accelerator.current_accelerator()
+        self.half = run.precision == "bf16" or (run.precision == "auto" and fast_bf16(device))
         self.accelerator = Accelerator(
-            cpu=run.device == "cpu" or not torch.accelerator.is_available(),
-            mixed_precision="bf16" if run.precision == "bf16" else "no",
+            cpu=on_cpu,
+            mixed_precision="bf16" if self.half else "no",
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=stage.unused_parameters)],
         )
         self.stage, self.config, self.out, self.log = stage, config, Path(out), log
@@ -119,7 +123,7 @@ class Trainer:
     @contextlib.contextmanager
     def _attention(self) -> Iterator[None]:
         """On a CPU in half precision plain matrix products: the fused kernel's backward pass is three times slower."""
-        if self.accelerator.device.type != "cpu" or self.config.run.precision != "bf16":
+        if self.accelerator.device.type != "cpu" or not self.half:
             yield
             return
         before = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()
@@ -164,10 +168,12 @@ class Trainer:
         facts = ", ".join(f"{name} {value}" for name, value in environment().items())
         self.reporter.say(
             f"{self.config.stage}: {count / 1e6:.2f} M parameters learn, "
-            f"step {self.progress.step} of {run.steps}; {facts}"
+            f"step {self.progress.step} of {run.steps} in {'bf16' if self.half else 'fp32'}; {facts}"
         )
         for note in stage.notes:
             self.reporter.say(note)
+        if self.half and not fast_bf16(self.accelerator.device):
+            self.reporter.say("this processor only emulates bf16: run.precision=auto or fp32 is many times faster")
         if folder is None:
             stage.begin(self._fetch)
         if run.compile:

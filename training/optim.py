@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from uniugg_core.errors import ErrorCode, UniuggError
 
 from .config import EmaConfig, OptimizerConfig
+from .muon import Muon
 
 __all__ = [
     "AdamWAndMuon",
@@ -65,7 +66,7 @@ def _is_matrix(name: str, parameter: nn.Parameter) -> bool:
 
 
 class AdamWAndMuon(torch.optim.Optimizer):
-    """torch's two optimisers as one, each for its groups; state and groups are shared with theirs.
+    """AdamW and Muon as one, each for its groups; state and groups are shared with theirs.
 
     Muon (Jordan et al. 2024) makes the update of a matrix orthogonal, so that no direction is left behind; scaled to
     AdamW's size (Liu et al., arXiv 2502.16982) it takes AdamW's learning rate.
@@ -83,7 +84,7 @@ class AdamWAndMuon(torch.optim.Optimizer):
                 by_part["adamw"], lr=config.lr, betas=config.betas, eps=config.eps, fused=config.fused
             )
         if by_part["muon"]:
-            self.parts["muon"] = torch.optim.Muon(by_part["muon"], lr=config.lr, adjust_lr_fn="match_rms_adamw")
+            self.parts["muon"] = Muon(by_part["muon"], lr=config.lr)
         super().__init__([group for part in self.parts.values() for group in part.param_groups], {})
         self._share()
 

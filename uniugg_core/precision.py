@@ -1,4 +1,4 @@
-"""Geometry keeps its precision while networks run in half of theirs."""
+"""Which number format is fast where; geometry keeps its precision while networks run in half of theirs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,22 @@ from typing import ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
-__all__ = ["full_precision"]
+__all__ = ["fast_bf16", "full_precision"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_BF16 = ("avx512_bf16", "amx_bf16", "bf16", "arm_bf16")  # what processors call their instructions
+
+
+def fast_bf16(device: torch.device) -> bool:
+    """Whether a device reckons in bfloat16 itself: other processors emulate it, many times slower than float32."""
+    if device.type == "cpu":
+        known = torch.cpu.get_capabilities()
+        return any(known.get(name, False) for name in _BF16)
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return False
 
 
 def full_precision(function: Callable[P, R]) -> Callable[P, R]:

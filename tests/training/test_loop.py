@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ import torch
 from trivial_stage import LineStage, settings
 
 from training import checkpoint as files
+from training import loop
 from training.loop import Trainer, step_generator
 from uniugg_core.errors import ErrorCode, UniuggError
 
@@ -52,6 +54,19 @@ class TestCurve:
         losses = [line["loss"] for line in lines]
         assert sum(losses[-3:]) < 0.5 * sum(losses[:3])
         assert lines[-1]["samples"] == 60 * 4
+
+    @pytest.mark.parametrize(
+        "precision, fast, half", [("auto", True, True), ("auto", False, False), ("bf16", False, True)]
+    )
+    def test_half_precision_is_taken_where_it_is_fast(
+        self, precision: str, fast: bool, half: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(loop, "fast_bf16", lambda device: fast)
+        config, log = settings(3, precision=precision, device="cpu"), StringIO()
+        Trainer(LineStage(config), config, tmp_path, log=log).run()
+        said = log.getvalue()
+        assert ("in bf16" in said) is half and ("in fp32" in said) is not half
+        assert ("only emulates bf16" in said) is (half and not fast)
 
     def test_every_sample_is_taken_once(self, tmp_path: Path) -> None:
         stage = train(tmp_path, steps=5, accumulate=2)

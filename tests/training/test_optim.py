@@ -89,7 +89,9 @@ class TestGroups:
                 optimizer.step()
             mixed.load_state_dict(mixed.state_dict())  # what is loaded goes on
         for mine, matrix, vector in zip(both.parameters(), matrices.parameters(), vectors.parameters()):
-            torch.testing.assert_close(mine, matrix if mine.dim() == 2 else vector)
+            # torch reckons Muon's updates in bfloat16 everywhere
+            tolerance = {"rtol": 0, "atol": 1e-3} if mine.dim() == 2 else {}
+            torch.testing.assert_close(mine, matrix if mine.dim() == 2 else vector, **tolerance)
 
     def test_nothing_to_train(self) -> None:
         with pytest.raises(UniuggError, match="frozen"):
