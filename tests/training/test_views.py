@@ -44,28 +44,6 @@ class TestView:
         with pytest.raises(UniuggError):
             View(**{**pairs[0].reference.__dict__, field: value}).check()
 
-    def test_a_part_keeps_points_in_place(self, pairs):
-        view = pairs[0].reference
-        part = view.cut(7, 11, 30, 20).check()
-        assert part.image.shape == (20, 30, 3) and part.instances.shape == part.classes.shape == (20, 30)
-        full = lift(view.depth, view.intrinsics, view.world_from_camera)
-        points = lift(part.depth, part.intrinsics, part.world_from_camera)
-        np.testing.assert_allclose(points, full[11:31, 7:37], atol=1e-9)
-
-    def test_a_mirrored_pair_is_a_pair_of_the_mirrored_world(self, pairs):
-        pair = pairs[0]
-        mirrored = pair.mirrored()
-        for view, other in zip(pair.views, mirrored.views):
-            assert np.linalg.det(other.check().world_from_camera[:3, :3]) == pytest.approx(1)
-            points = lift(view.depth, view.intrinsics, view.world_from_camera)
-            swapped = lift(other.depth, other.intrinsics, other.world_from_camera)[:, ::-1]
-            np.testing.assert_allclose(swapped, points * [-1, 1, 1], atol=1e-9)
-            assert np.array_equal(other.image[:, ::-1], view.image)
-        assert mirrored.graph is None
-        again = mirrored.mirrored()
-        np.testing.assert_allclose(again.reference.intrinsics, pair.reference.intrinsics)
-        np.testing.assert_allclose(again.target_from_reference, pair.target_from_reference, atol=1e-12)
-
     def test_square_keeps_points_in_place(self, pairs):
         """The middle of a wide view, made smaller: surfaces stay where they were in the world."""
         view = pairs[0].reference

@@ -64,24 +64,6 @@ class View:
             raise UniuggError(ErrorCode.POSE_INVALID, f"{self.name}: pose is {self.world_from_camera.tolist()}")
         return self
 
-    def mirrored(self) -> View:
-        """As a camera in a mirror has it, that of the world's y-z plane: left is right, and up stays up."""
-        mirror = np.diag([-1.0, 1.0, 1.0, 1.0])
-        intrinsics = self.intrinsics.copy()
-        intrinsics[0, 2] = self.image.shape[1] - 1 - intrinsics[0, 2]
-        intrinsics[0, 1] *= -1
-        return replace(
-            self._picked(np.s_[:, ::-1]),
-            intrinsics=intrinsics,
-            world_from_camera=mirror @ self.world_from_camera @ mirror,
-        )
-
-    def cut(self, x: int, y: int, width: int, height: int) -> View:
-        """The part of the picture whose upper left pixel is (x, y)."""
-        intrinsics = self.intrinsics.copy()
-        intrinsics[:2, 2] -= x, y
-        return replace(self._picked(np.s_[y : y + height, x : x + width]), intrinsics=intrinsics)
-
     def square(self, size: int) -> View:
         """The centre square at `size` pixels with its K; maps take the nearest pixel, pictures are antialiased."""
         height, width = self.image.shape[:2]
@@ -92,13 +74,15 @@ class View:
         scale, shift = crop.full_from_crop[0, 0], crop.full_from_crop[:2, 2]
         u = np.clip(np.rint(scale * grid + shift[0]), 0, width - 1).astype(int)
         v = np.clip(np.rint(scale * grid + shift[1]), 0, height - 1).astype(int)
-        matrix = np.asarray(crop.camera.matrix, np.float64)
-        return replace(self._picked(np.ix_(v, u)), image=crop.image, intrinsics=matrix)
-
-    def _picked(self, pick: Any) -> View:
-        """Picture and maps at these rows and columns."""
-        maps = {name: getattr(self, name) for name in ("image", "depth", "instances", "classes")}
-        return replace(self, **{name: np.ascontiguousarray(a[pick]) for name, a in maps.items() if a is not None})
+        pick = np.ix_(v, u)
+        return replace(
+            self,
+            image=crop.image,
+            depth=self.depth[pick],
+            intrinsics=np.asarray(crop.camera.matrix, np.float64),
+            instances=None if self.instances is None else self.instances[pick],
+            classes=None if self.classes is None else self.classes[pick],
+        )
 
 
 @dataclass(frozen=True)
@@ -130,10 +114,6 @@ class ViewPair:
             target=self.reference,
             covisibility=(self.covisibility[1], self.covisibility[0]),
         )
-
-    def mirrored(self) -> ViewPair:
-        """Both views as :meth:`View.mirrored`, without a scene graph, whose things would stay where they are."""
-        return replace(self, reference=self.reference.mirrored(), target=self.target.mirrored(), graph=None)
 
     def square(self, size: int) -> ViewPair:
         """Both views as centre squares of `size` pixels."""

@@ -38,10 +38,7 @@ class BagsConfig:
     held_out: float = 0.1  # last frames of each recording, for validation and test: a share, or from 1 on a number
     questions: int = 1  # most that are asked about a pair, all about the same of its views
     swap: bool = True  # whether the later frame of a pair may be the reference
-    mirror: bool = True  # whether half of the pairs are mirrored; training split
-    crop: tuple[float, float] = (0.85, 1.0)  # side of the square that is shown, as a share of the picture's shorter
-    # side, each picture's somewhere else as far as that leaves room within the centre square; training split
-    cache: int = 600  # pairs of pictures kept in memory by each process, at `size`; of those that are always the same
+    cache: int = 600  # pairs of pictures kept in memory by each process, at `size`
 
     def __post_init__(self) -> None:
         for name, good in (
@@ -49,7 +46,6 @@ class BagsConfig:
             ("held_out", self.held_out >= 0),
             ("questions", self.questions > 0),
             ("cache", self.cache >= 0),
-            ("crop", 0 < self.crop[0] <= self.crop[1] <= 1),
         ):
             if not good:
                 raise UniuggError(ErrorCode.REQUEST_INVALID, f"data.options.{name} is {getattr(self, name)!r}")
@@ -109,16 +105,9 @@ class BagsDataset:
         order = np.random.default_rng([self.seed, SPLITS.index(self.split), epoch]).permutation(len(self))
         number, pair = (int(value) for value in self._places[order[position]])
         recording = self.recordings[number]
+        reference, target = self._sized(number, pair)
         forth, back = (float(value) for value in recording.pairs[pair, 2:])
-        varied = self.split == "train" and (self.config.mirror or self.config.crop != (1.0, 1.0))
-        if varied:
-            rng = Random(f"varied/{self.seed}/{index}")
-            views = tuple(self._cut(view, rng).square(self.config.size) for view in recording.views(pair))
-        else:
-            views = self._sized(number, pair)
-        found = ViewPair(*views, (forth, back), self.name, index)
-        if varied and self.config.mirror and rng.random() < 0.5:
-            found = found.mirrored()
+        found = ViewPair(reference, target, (forth, back), self.name, index)
         turn = self.config.swap and Random(f"swap/{self.split}/{self.seed}/{index}").random() < 0.5
         return found.swapped() if turn else found
 
@@ -155,14 +144,6 @@ class BagsDataset:
                 "questions": tuple(questions for _, questions in asked),
             }
         raise UniuggError(ErrorCode.REQUEST_INVALID, f"kind is {kind!r}, expected pair, single or question")
-
-    def _cut(self, view: View, rng: Random) -> View:
-        """A square of the configured size, somewhere in the view's centre square."""
-        height, width = view.depth.shape
-        whole = min(height, width)
-        side = round(whole * rng.uniform(*self.config.crop))
-        x, y = (rng.randint(0, whole - side) + (length - whole) // 2 for length in (width, height))
-        return view.cut(x, y, side, side)
 
     def _sized(self, recording: int, pair: int) -> tuple[View, View]:
         """Both views at the configured size, from memory if they were shown lately."""
