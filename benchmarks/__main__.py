@@ -1,4 +1,4 @@
-"""Runs the benchmarks: ``python -m benchmarks [pipeline|packing|ros|attention ...] [--paper] [-n 20] [--out FILE]``."""
+"""Runs the benchmarks: ``python -m benchmarks [PART ...] [--paper] [-n 20] [--out FILE]``, see ``PARTS``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from .harness import Row, machine, table, write
 
-PARTS = ("pipeline", "packing", "ros", "attention")
+PARTS = ("pipeline", "packing", "ros", "attention", "muon")
 CLOUDS = (25_000, 100_000)  # points: about what the tiny model gives, and the paper's
 
 
@@ -60,6 +60,10 @@ def _measure(parts: list[str], n: int, paper: bool) -> Iterator[Row]:
         from .attention import attention_rows
 
         yield from attention_rows(n)
+    if "muon" in parts:
+        from .muon import muon_rows
+
+        yield from muon_rows(min(n, 3))  # torch's takes half a minute where bfloat16 is emulated
 
 
 if __name__ == "__main__":

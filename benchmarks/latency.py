@@ -10,6 +10,7 @@ import torch
 from uniugg_core.cameras import parse_motion
 from uniugg_core.outputs import Observation
 from uniugg_core.pipeline import UniUGGPipeline
+from uniugg_core.precision import fast_bf16
 from uniugg_ros.demo.recorded import read_pictures, sample_bag
 
 from .harness import Row, row
@@ -24,7 +25,7 @@ MOTION = "yaw right 30, forward 0.5"
 def variants(paper: bool) -> list[tuple[str, str, int]]:
     """What is measured: preset, number format, threads."""
     threads = sorted({1, min(2, torch.get_num_threads())})
-    formats = ["float32", *(["bfloat16"] if torch.ops.mkldnn._is_mkldnn_bf16_supported() else [])]
+    formats = ["float32", *(["bfloat16"] if fast_bf16(torch.device("cpu")) else [])]
     chosen = [("tiny", kind, count) for kind in formats for count in threads]
     return chosen + ([("paper", "bfloat16", max(threads))] if paper else [])
 

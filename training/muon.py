@@ -18,8 +18,9 @@ _TOGETHER = 2**24  # numbers that are reckoned with at once at most
 class Muon(torch.optim.Muon):
     """torch's Muon with steps of AdamW's size, but for what takes most of its time on a CPU.
 
-    torch reckons in bfloat16 wherever it runs, which a processor without instructions for it emulates sixty times
-    slower than float32; and here matrices of one shape are reckoned with together.
+    torch reckons in bfloat16 wherever it runs, which processors without instructions for it emulate, many times slower
+    than they reckon in float32 (``python -m benchmarks muon``); and here matrices of one shape are reckoned with
+    together.
 
     Args:
         groups: of matrices.
@@ -40,12 +41,10 @@ class Muon(torch.optim.Muon):
             if not matrices:
                 continue
             torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
-            updates = torch._foreach_lerp(gradients, momenta, group["momentum"]) if group["nesterov"] else momenta
             torch._foreach_mul_(matrices, 1 - group["lr"] * group["weight_decay"])
             for chosen in _alike(matrices):
-                turned = orthogonalized(
-                    torch.stack([updates[k] for k in chosen]), group["ns_coefficients"], group["ns_steps"], group["eps"]
-                )
+                updates = torch.stack([gradients[k].lerp(momenta[k], group["momentum"]) for k in chosen])  # Nesterov's
+                turned = orthogonalized(updates, group["ns_coefficients"], group["ns_steps"], group["eps"])
                 rate = group["lr"] * 0.2 * max(turned.shape[1:]) ** 0.5
                 for k, update in zip(chosen, turned):
                     matrices[k].add_(update, alpha=-rate)

@@ -14,7 +14,7 @@ __all__ = ["fast_bf16", "full_precision"]
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_BF16 = ("avx512_bf16", "amx_bf16", "bf16", "arm_bf16")  # what processors call their instructions
+_BF16 = ("avx512_bf16", "amx_bf16", "bf16")  # what torch calls the instructions of x86-64 and, the last, of ARM
 
 
 def fast_bf16(device: torch.device) -> bool:
