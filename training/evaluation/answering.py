@@ -76,16 +76,21 @@ class Answerer:
         said = [""] * len(asked)
         with torch.inference_mode():
             rows = self._rows(features_B2ND, grid, batch, asked, blind)
+            numeric = {n for n, item in enumerate(asked) if self.draws and item.question.kind == "numeric"}
+            answers = {number: self._spoken(rows[number]) for number in numeric}
             # alike lengths together: less padding, and the short answers do not wait for the long ones
-            order = sorted(range(len(asked)), key=lambda n: (len(asked[n].question.views), len(asked[n].question.text)))
+            order = sorted(
+                set(range(len(asked))) - numeric,
+                key=lambda n: (len(asked[n].question.views), len(asked[n].question.text)),
+            )
             for start in range(0, len(order), _AT_ONCE):
                 part = order[start : start + _AT_ONCE]
-                likeliest = self._continue([rows[number] for number in part])
-                for number, ids in zip(part, likeliest):
-                    if self.draws and ids:
-                        ids = self._drawn(rows[number], ids)
-                    stream = TextStream(self.tokenizer)
-                    said[number] = "".join(stream.push(token) for token in ids)
+                for number, ids in zip(part, self._continue([rows[number] for number in part])):
+                    numbered = self.draws and any(token in self.model.language.numbers for token in ids)
+                    answers[number] = self._spoken(rows[number]) if numbered else ids
+        for number, ids in answers.items():
+            stream = TextStream(self.tokenizer)
+            said[number] = "".join(stream.push(token) for token in ids)
         return said
 
     def _rows(
@@ -129,10 +134,8 @@ class Answerer:
             for number, ((prompt,), (part,), own) in enumerate(zip(told.prompts, told.parts, numbers))
         ]
 
-    def _drawn(self, row: Tensor, likeliest: list[int]) -> list[int]:
-        """What is said instead of the likeliest tokens where those have numbers."""
-        if not any(token in self.model.language.numbers for token in likeliest):
-            return likeliest
+    def _spoken(self, row: Tensor) -> list[int]:
+        """What one row is answered, its numbers drawn, without its closing token."""
         said = self.model.language.generate(row, self.limit, number_draws=self.draws)
         return [token for token, _ in said if token not in self.tokenizer.stop_ids]
 

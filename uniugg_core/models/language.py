@@ -489,10 +489,10 @@ class Language(nn.Module):
     def _median_number(self, cache: Any, logprobs: Tensor, draws: int, limit: int) -> list[tuple[int, float]]:
         """What :func:`median_number` says behind `cache`, as :meth:`generate` yields it."""
         cache = copy.deepcopy(cache)
-        cache.batch_repeat_interleave(draws)
 
-        def after(tokens_K1: Tensor) -> Tensor:
-            embedded = self.qwen.model.embed_tokens(tokens_K1)
+        def after(parents_U: Tensor, token_U1: Tensor) -> Tensor:
+            cache.batch_select_indices(parents_U)
+            embedded = self.qwen.model.embed_tokens(token_U1)
             output = self.qwen.model(inputs_embeds=embedded, past_key_values=cache, use_cache=True)
             logits = self.qwen.lm_head(output.last_hidden_state[:, -1]).float()
             return torch.log_softmax(logits.masked_fill(self._forbidden.to(logits.device), -torch.inf), dim=-1)

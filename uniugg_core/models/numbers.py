@@ -3,7 +3,7 @@
 The likeliest digit after the likeliest digit is a bad number: if 0.9, 1.8, 2.0 and 2.2 m are equally likely, it is 2.0
 or 2.2. The median of many drawn answers is the choice of least absolute error (minimum-risk decoding).
 
-Shape letters: K draws, V vocabulary.
+Shape letters: K draws, U different beginnings of theirs, V vocabulary.
 """
 
 from __future__ import annotations
@@ -52,12 +52,16 @@ class NumberTokens:
 
 
 def median_number(
-    after: Callable[[Tensor], Tensor], logprobs: Tensor, numbers: NumberTokens, *, draws: int, limit: int
+    after: Callable[[Tensor, Tensor], Tensor], logprobs: Tensor, numbers: NumberTokens, *, draws: int, limit: int
 ) -> list[tuple[int, float]]:
     """Draws the number that comes next, always with the same random numbers, and takes the one of median value.
 
+    Draws that begin alike are gone on with together, which for most numbers leaves a few of them.
+
     Args:
-        after: logarithms of probabilities (K, V) of the next tokens, after one more token (K, 1) of each draw.
+        after: logarithms of probabilities (U, V) of the next tokens, after U beginnings that are one token longer than
+            those it was asked for last (first: after one, the empty one). Takes which of those each goes on (U,), and
+            with what (U, 1).
         logprobs: (V,) of the first token.
         numbers: which tokens numbers are made of.
         draws: K.
@@ -67,21 +71,26 @@ def median_number(
         (token, natural logarithm of its probability) of the number; nothing where no draw is one.
     """
     generator = torch.Generator().manual_seed(0)
-    going = torch.ones(draws, dtype=torch.bool)
-    logprobs = logprobs.expand(draws, -1)
     drawn: list[list[tuple[int, float]]] = [[] for _ in range(draws)]
-    token_K1: Tensor | None = None
+    going, begun = list(range(draws)), [0] * draws  # draws whose number may be longer; the beginning of each draw
+    beginnings: list[tuple[int, int]] = []
+    logprobs_UV = logprobs[None]
     for _ in range(min(limit, _LONGEST)):
-        if token_K1 is not None:
-            logprobs = after(token_K1)
-        token_K1 = torch.multinomial(logprobs.exp().cpu(), 1, generator=generator).to(logprobs.device)
-        odds = logprobs.gather(1, token_K1)[:, 0].tolist()
-        for row, token in enumerate(token_K1[:, 0].tolist()):
-            going[row] &= token in numbers
-            if going[row]:
-                drawn[row].append((token, odds[row]))
-        if not going.any():
+        if beginnings:
+            parent_U1, token_U1 = torch.tensor(beginnings, device=logprobs.device).split(1, dim=1)
+            logprobs_UV = after(parent_U1[:, 0], token_U1)
+        # all draws are drawn on, read or not, so that each keeps its random numbers
+        logprobs_KV = logprobs_UV[torch.tensor(begun, device=logprobs.device)]
+        token_K1 = torch.multinomial(logprobs_KV.exp().cpu(), 1, generator=generator).to(logprobs.device)
+        tokens, odds = (part[:, 0].tolist() for part in (token_K1, logprobs_KV.gather(1, token_K1)))
+        going = [row for row in going if tokens[row] in numbers]
+        if not going:
             break
+        for row in going:
+            drawn[row].append((tokens[row], odds[row]))
+        longer = {row: (begun[row], tokens[row]) for row in going}
+        beginnings = list(dict.fromkeys(longer.values()))
+        begun = [beginnings.index(longer[row]) if row in longer else 0 for row in range(draws)]
     values = [numbers.value([token for token, _ in number]) for number in drawn]
     known = [row for row in sorted(range(draws), key=lambda row: (values[row], row)) if values[row] < math.inf]
     return drawn[known[(len(known) - 1) // 2]] if known else []
