@@ -83,7 +83,7 @@ class DecoderConfig:
     dpt_head_width: int = 128
     rgb: bool = True
     rgb_width: int = 32
-    descriptor: int = 24
+    descriptor: int = 24  # numbers that describe a pixel, for matching; 0: none do
     canonical_fov: float = 0.0  # degrees; points are predicted as if every picture were taken so, and set right with
     # the calibration; 0: metric points straight from the picture, whatever took it
     own_frames: bool = False  # a view from a commanded pose is decoded in its own camera's frame and placed by that

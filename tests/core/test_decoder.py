@@ -135,6 +135,19 @@ class TestOutputs:
         assert torch.equal(with_them.points, without.points)
         assert torch.equal(with_them.colors, without.colors)
 
+    def test_a_decoder_that_describes_no_pixels_has_nothing_for_it(self) -> None:
+        bare, full, grid = make(dataclasses.replace(SMALL, descriptor=0)), make(), (2, 3)
+        kept = {name: value for name, value in full.state_dict().items() if "descriptors" not in name}
+        assert len(kept) < len(full.state_dict())
+        bare.load_state_dict(kept)
+        with torch.inference_mode():
+            (view, _), (wanted, _) = bare(*features(grid), grid), full(*features(grid), grid)
+        assert view.descriptors is view.descriptor_confidence is None
+        assert torch.equal(view.points, wanted.points)
+        with pytest.raises(UniuggError) as caught:
+            view.described(torch.zeros(1, 1, dtype=torch.long))
+        assert caught.value.code == ErrorCode.REQUEST_INVALID
+
     @pytest.mark.parametrize(
         "reference, target",
         [((1, 5, 24), (1, 6, 24)), ((1, 6, 24), (1, 6, 23)), ((2, 6, 24), (1, 6, 24)), ((6, 24), (6, 24))],

@@ -172,6 +172,14 @@ class TestEncoderStage:
         assert set(losses) == {"loss", "points", "regression"}
         assert stage.model.spatial.head_a.descriptors.fc1.weight.grad is None
 
+    def test_pixels_that_are_not_described(self) -> None:
+        bare = {"decoder": {"descriptor": 0}}
+        with pytest.raises(UniuggError, match=r"decoder\.descriptor") as caught:
+            build_stage(micro("encoder", model=bare))
+        assert caught.value.code == ErrorCode.REQUEST_INVALID
+        _, losses = self.one_step(model=bare, encoder={"matching_weight": 0.0})
+        assert losses["points"] > 0 and "matching" not in losses
+
     def test_pictures_alone(self) -> None:
         """Half of the pairs as two pictures in their own frames: the same losses, of the first camera's branch."""
         stage, losses = self.one_step(encoder={"alone_share": 0.5, "rgb_weight": 0.0, "matching_weight": 0.0})

@@ -46,6 +46,12 @@ class EncoderStage(Stage):
     def __init__(self, config: TrainConfig) -> None:
         super().__init__(config)
         self.own = own = config.encoder
+        if own.matching_weight and not self.model_config.decoder.descriptor:
+            raise UniuggError(
+                ErrorCode.REQUEST_INVALID,
+                "encoder.matching_weight is for pixels that are described: set it to 0, or the model's "
+                "decoder.descriptor above",
+            )
         self.model = Vision(self.model_config, config.seed)
         self._add_heads()
         self.start_from(*(() if own.train_encoder else ("encoder.",)), anew=_HEADS)  # a teacher's says no cells

@@ -59,7 +59,7 @@ def freeze_unread(spatial: SpatialDecoder, *, colors: bool, descriptors: bool) -
         unread = [head.dpt.fusion[-1].lateral_unit]
         if not colors and head.colors is not None:
             unread.append(head.colors)
-        if not descriptors:
+        if not descriptors and head.descriptors is not None:
             unread.append(head.descriptors)
         for module in unread:
             module.requires_grad_(False).eval()

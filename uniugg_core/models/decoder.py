@@ -34,8 +34,8 @@ class ViewOutput:
         points: (B, H, W, 3) in the reference camera's frame.
         confidence: (B, H, W), greater than 1.
         colors: (B, H, W, 3) RGB in [0, 1], or None without a colour head.
-        local: (B, 25, H, W) raw local features in the network's type, or None if not asked for; read them through
-            ``descriptors``, ``descriptor_confidence`` or :meth:`described`.
+        local: (B, 25, H, W) raw local features in the network's type, or None if not asked for or if the
+            decoder has none; read them through ``descriptors``, ``descriptor_confidence`` or :meth:`described`.
         states: (B, N, E) of the decoder's last layer, of views decoded alone; None of others.
     """
 
@@ -47,12 +47,12 @@ class ViewOutput:
 
     @property
     def descriptors(self) -> Tensor | None:
-        """(B, H, W, 24) of unit length, or None if not asked for."""
+        """(B, H, W, 24) of unit length, or None without local features."""
         return None if self.local is None else F.normalize(self.local[:, :-1].float().permute(0, 2, 3, 1), dim=-1)
 
     @property
     def descriptor_confidence(self) -> Tensor | None:
-        """(B, H, W), positive, or None if not asked for."""
+        """(B, H, W), positive, or None without local features."""
         return None if self.local is None else torch.exp(self.local[:, -1].float())
 
     def described(self, pixels_BK: Tensor) -> tuple[Tensor, Tensor]:
@@ -61,7 +61,7 @@ class ViewOutput:
         The same as picking from the full maps, without making them.
 
         Raises:
-            UniuggError: REQUEST_INVALID if local features were not asked for.
+            UniuggError: REQUEST_INVALID if there are no local features.
         """
         if self.local is None:
             raise UniuggError(ErrorCode.REQUEST_INVALID, "this view was decoded without descriptors")

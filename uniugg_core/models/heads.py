@@ -129,8 +129,9 @@ class ViewHead(nn.Module):
         self.dpt = DPT(token_widths, config.dpt_widths, features)
         self.points = dense_head(features, middle, middle, 4, upscale)
         self.colors = dense_head(features, middle, config.rgb_width, 3, upscale) if config.rgb else None
-        self.descriptors = LocalFeatures(
-            encoder_width + config.width, config.local_mlp_ratio, config.descriptor + 1, patch
+        read = encoder_width + config.width
+        self.descriptors = (
+            LocalFeatures(read, config.local_mlp_ratio, config.descriptor + 1, patch) if config.descriptor else None
         )
 
     def forward(
@@ -141,7 +142,7 @@ class ViewHead(nn.Module):
         Args:
             layers: [projector output, block 1, ..., last block], each (B, h w, D).
             grid: (h, w).
-            with_descriptors: whether to run the local-feature MLP.
+            with_descriptors: whether to run the local-feature MLP, if there is one.
 
         Returns:
             Raw points and confidence (B, 4, H, W); raw colours (B, 3, H, W) or None; raw descriptors and their
@@ -150,6 +151,6 @@ class ViewHead(nn.Module):
         trunk = self.dpt([layers[hook] for hook in self.hooks], grid)
         colors = self.colors(trunk) if self.colors is not None else None
         local = None
-        if with_descriptors:
+        if with_descriptors and self.descriptors is not None:
             local = self.descriptors(torch.cat([layers[0], layers[-1]], dim=-1), grid)
         return self.points(trunk), colors, local
