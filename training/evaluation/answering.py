@@ -1,4 +1,4 @@
-"""Many questions at once: greedy answers as the pipeline gives them, padded on the left.
+"""Many questions at once: answers as the pipeline gives them, padded on the left.
 
 Prompts are those of training (stage 3): a question about a commanded pose has that pose's transform queries in it.
 **Blind** answers come from the same model and the same prompt with every picture token replaced by one that says
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from transformers import Cache, DynamicCache
 
 from uniugg_core.models.uniugg import UniUGG
 from uniugg_core.prompts import question_prompt
@@ -76,21 +77,13 @@ class Answerer:
         said = [""] * len(asked)
         with torch.inference_mode():
             rows = self._rows(features_B2ND, grid, batch, asked, blind)
-            numeric = {n for n, item in enumerate(asked) if self.draws and item.question.kind == "numeric"}
-            answers = {number: self._spoken(rows[number]) for number in numeric}
             # alike lengths together: less padding, and the short answers do not wait for the long ones
-            order = sorted(
-                set(range(len(asked))) - numeric,
-                key=lambda n: (len(asked[n].question.views), len(asked[n].question.text)),
-            )
+            order = sorted(range(len(asked)), key=lambda n: (len(asked[n].question.views), len(asked[n].question.text)))
             for start in range(0, len(order), _AT_ONCE):
                 part = order[start : start + _AT_ONCE]
                 for number, ids in zip(part, self._continue([rows[number] for number in part])):
-                    numbered = self.draws and any(token in self.model.language.numbers for token in ids)
-                    answers[number] = self._spoken(rows[number]) if numbered else ids
-        for number, ids in answers.items():
-            stream = TextStream(self.tokenizer)
-            said[number] = "".join(stream.push(token) for token in ids)
+                    stream = TextStream(self.tokenizer)
+                    said[number] = "".join(stream.push(token) for token in ids)
         return said
 
     def _rows(
@@ -134,13 +127,8 @@ class Answerer:
             for number, ((prompt,), (part,), own) in enumerate(zip(told.prompts, told.parts, numbers))
         ]
 
-    def _spoken(self, row: Tensor) -> list[int]:
-        """What one row is answered, its numbers drawn, without its closing token."""
-        said = self.model.language.generate(row, self.limit, number_draws=self.draws)
-        return [token for token, _ in said if token not in self.tokenizer.stop_ids]
-
     def _continue(self, rows: Sequence[Tensor]) -> list[list[int]]:
-        """The likeliest continuation of each row, without its closing token."""
+        """What :meth:`Language.generate` says behind each row, all of them at once, without the closing token."""
         language, stops = self.model.language, set(self.tokenizer.stop_ids)
         lengths = torch.tensor([len(row) for row in rows])
         longest = int(lengths.max())
@@ -148,23 +136,44 @@ class Answerer:
         step = torch.stack([nn.functional.pad(row, (0, 0, longest - len(row), 0)) for row in rows])
         mask = (torch.arange(longest)[None] >= (longest - lengths)[:, None]).long().to(device)
         places = (mask.cumsum(1) - 1).clamp(min=0)
-        cache, said = None, [[] for _ in rows]  # type: ignore[var-annotated]
-        running = [True] * len(rows)
         forbidden = self._forbidden.to(device)
-        for _ in range(self.limit):
+        cache, said = None, [[] for _ in rows]  # type: ignore[var-annotated]
+        drawn: list[list[int]] = [[] for _ in rows]  # what is still to be said of a number
+        running, over = [True] * len(rows), [False] * len(rows)  # over: a number has just ended
+        for count in range(self.limit):
             output = language.qwen.model(
                 inputs_embeds=step, attention_mask=mask, position_ids=places, past_key_values=cache, use_cache=True
             )
             cache = output.past_key_values
-            logits = language.qwen.lm_head(output.last_hidden_state[:, -1]).float()
-            chosen = logits.masked_fill(forbidden, -torch.inf).argmax(-1)
-            for number, token in enumerate(chosen.tolist()):
-                running[number] = running[number] and token not in stops
-                if running[number]:
-                    said[number].append(token)
+            logits = language.qwen.lm_head(output.last_hidden_state[:, -1]).float().masked_fill(forbidden, -torch.inf)
+            likeliest = logits.argmax(-1).tolist()
+            for row in range(len(rows)):
+                if not running[row]:
+                    continue
+                if not drawn[row]:
+                    if over[row]:
+                        likeliest[row] = int(language.numbers.silent(logits[row]).argmax())
+                    elif self.draws and likeliest[row] in language.numbers:
+                        own, odds = _alone(cache, row, longest - int(lengths[row])), logits[row].log_softmax(-1)
+                        number = language.drawn_number(own, odds, self.draws, self.limit - count)
+                        drawn[row] = [token for token, _ in number]
+                over[row] = len(drawn[row]) == 1
+                if drawn[row]:
+                    likeliest[row] = drawn[row].pop(0)
+                running[row] = likeliest[row] not in stops
+                if running[row]:
+                    said[row].append(likeliest[row])
             if not any(running):
                 break
-            step = language.embed_tokens(chosen.tolist())[:, None]
+            step = language.embed_tokens(likeliest)[:, None]
             mask = torch.cat([mask, mask.new_ones(len(rows), 1)], 1)
             places = places[:, -1:] + 1
         return said
+
+
+def _alone(cache: Cache, row: int, padding: int) -> DynamicCache:
+    """One row of a cache, as if it had been run alone."""
+    own = DynamicCache()
+    for number, layer in enumerate(cache.layers):
+        own.update(layer.keys[row : row + 1, :, padding:], layer.values[row : row + 1, :, padding:], number)
+    return own

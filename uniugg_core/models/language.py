@@ -462,7 +462,6 @@ class Language(nn.Module):
         if self._forbidden is None:
             raise UniuggError(ErrorCode.CHECKPOINT_MISSING, "the language model has no tokenizer; call bind() first")
         forbidden = self._forbidden.to(embeddings.device)
-        numbers = torch.tensor(self.numbers.ids, dtype=torch.long, device=embeddings.device)
         cache, step, said, drawn = None, embeddings[None], 0, False
         while said < max_new_tokens:
             output = self.qwen.model(inputs_embeds=step, past_key_values=cache, use_cache=True)
@@ -470,7 +469,7 @@ class Language(nn.Module):
             logits = self.qwen.lm_head(output.last_hidden_state[0, -1]).float().masked_fill(forbidden, -torch.inf)
             logprobs = torch.log_softmax(logits, dim=-1)
             if drawn:  # the number is over
-                logits = logits.index_fill(0, numbers, -torch.inf)
+                logits = self.numbers.silent(logits)
             if temperature > 0.0:
                 weights = torch.softmax(logits / temperature, dim=-1).cpu()
                 token = int(torch.multinomial(weights, 1, generator=generator))
@@ -478,7 +477,7 @@ class Language(nn.Module):
                 token = int(logits.argmax())
             answer, drawn = [(token, float(logprobs[token]))], False
             if number_draws and temperature == 0.0 and token in self.numbers:
-                number = self._median_number(cache, logprobs, number_draws, max_new_tokens - said)
+                number = self.drawn_number(cache, logprobs, number_draws, max_new_tokens - said)
                 answer, drawn = number or answer, bool(number)
             yield from answer
             if answer[-1][0] in self.stops:
@@ -486,8 +485,8 @@ class Language(nn.Module):
             said += len(answer)
             step = self.embed_tokens([token for token, _ in answer])[None]
 
-    def _median_number(self, cache: Any, logprobs: Tensor, draws: int, limit: int) -> list[tuple[int, float]]:
-        """What :func:`median_number` says behind `cache`, as :meth:`generate` yields it."""
+    def drawn_number(self, cache: Any, logprobs: Tensor, draws: int, limit: int) -> list[tuple[int, float]]:
+        """What :func:`median_number` says behind `cache`, which stays; as :meth:`generate` yields it."""
         cache = copy.deepcopy(cache)
 
         def after(parents_U: Tensor, token_U1: Tensor) -> Tensor:

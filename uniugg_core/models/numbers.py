@@ -38,10 +38,10 @@ class NumberTokens:
     def __contains__(self, token: int) -> bool:
         return token in self._text
 
-    @property
-    def ids(self) -> list[int]:
-        """All of them."""
-        return list(self._text)
+    def silent(self, logits_V: Tensor) -> Tensor:
+        """Logits without any number, as what follows one that has been drawn whole."""
+        ids = torch.tensor(list(self._text), dtype=torch.long, device=logits_V.device)
+        return logits_V.index_fill(0, ids, -torch.inf)
 
     def value(self, tokens: Sequence[int]) -> float:
         """The number that tokens begin with; infinity where they begin with none."""
