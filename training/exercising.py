@@ -14,7 +14,7 @@ from torch import Tensor
 
 from uniugg_core.models.boxes import MANY, SOLID, solid_of
 from uniugg_core.models.grounding import RANGES, Found, Sightings, with_slots
-from uniugg_core.models.language import Lessons
+from uniugg_core.models.lessons import Lessons
 from uniugg_core.models.showing import Parts, Spots, Whereabouts, Whose, situate, tell_cameras
 from uniugg_core.models.situation import Elsewhere, Placed, elsewhere, where_surest
 from uniugg_core.models.uniugg import UniUGG

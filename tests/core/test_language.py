@@ -12,7 +12,8 @@ from small_model import SMALL, TOKENS, features, rays, refused
 from uniugg_core.config import preset
 from uniugg_core.errors import ErrorCode
 from uniugg_core.models.grounding import Found, Mention, Scenery, sightings_of, with_slots
-from uniugg_core.models.language import IGNORED, Language
+from uniugg_core.models.language import Language
+from uniugg_core.models.lessons import IGNORED
 from uniugg_core.models.qwen import build_qwen
 from uniugg_core.pointmaps import compressed
 from uniugg_core.prompts import MarkSlot, NameSlot, Prompt, question_prompt

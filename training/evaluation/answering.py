@@ -50,11 +50,6 @@ class Answerer:
         self.model, self.tokenizer = model, tokenizer
         self.draws = model.config.generation.number_draws
         self.limit = max_new_tokens or model.config.generation.max_new_tokens
-        # what an answer cannot hold: control tokens but those that end it, and rows of the embedding without a token
-        self._forbidden = torch.ones(model.config.language.vocab_size, dtype=torch.bool)
-        self._forbidden[: len(tokenizer)] = False
-        self._forbidden[sorted(tokenizer.control_ids)] = True
-        self._forbidden[list(tokenizer.stop_ids)] = False
 
     def __call__(
         self,
@@ -129,14 +124,13 @@ class Answerer:
 
     def _continue(self, rows: Sequence[Tensor]) -> list[list[int]]:
         """What :meth:`Language.generate` says behind each row, all of them at once, without the closing token."""
-        language, stops = self.model.language, set(self.tokenizer.stop_ids)
+        language = self.model.language
         lengths = torch.tensor([len(row) for row in rows])
         longest = int(lengths.max())
         device = rows[0].device
         step = torch.stack([nn.functional.pad(row, (0, 0, longest - len(row), 0)) for row in rows])
         mask = (torch.arange(longest)[None] >= (longest - lengths)[:, None]).long().to(device)
         places = (mask.cumsum(1) - 1).clamp(min=0)
-        forbidden = self._forbidden.to(device)
         cache, said = None, [[] for _ in rows]  # type: ignore[var-annotated]
         drawn: list[list[int]] = [[] for _ in rows]  # what is still to be said of a number
         running, over = [True] * len(rows), [False] * len(rows)  # over: a number has just ended
@@ -145,7 +139,7 @@ class Answerer:
                 inputs_embeds=step, attention_mask=mask, position_ids=places, past_key_values=cache, use_cache=True
             )
             cache = output.past_key_values
-            logits = language.qwen.lm_head(output.last_hidden_state[:, -1]).float().masked_fill(forbidden, -torch.inf)
+            logits = language.answer_logits(output.last_hidden_state[:, -1])
             likeliest = logits.argmax(-1).tolist()
             for row in range(len(rows)):
                 if not running[row]:
@@ -160,7 +154,7 @@ class Answerer:
                 over[row] = len(drawn[row]) == 1
                 if drawn[row]:
                     likeliest[row] = drawn[row].pop(0)
-                running[row] = likeliest[row] not in stops
+                running[row] = likeliest[row] not in language.stops
                 if running[row]:
                     said[row].append(likeliest[row])
             if not any(running):

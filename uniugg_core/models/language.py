@@ -40,14 +40,14 @@ from ..prompts import (
 from ..tokenizer import SpatialTokenizer
 from .boxes import Boxes
 from .grounding import LIKENESS, Found, Grounding, Scenery, Sightings
+from .lessons import IGNORED, Lessons
 from .numbers import NumberTokens, median_number
 from .places import PlaceProjector
 from .qwen import additive_mask, as_computed, build_qwen
 from .situation import Situation
 
-__all__ = ["IGNORED", "Language", "Lessons", "Prefix"]
+__all__ = ["Language", "Prefix"]
 
-IGNORED = -100  # label of tokens that the loss leaves out
 _TOGETHER = 32  # questions of about the same length that are taught at once
 _RAY = 6  # numbers of a Plücker ray
 
@@ -58,25 +58,6 @@ class Prefix:
 
     cache: Any
     length: int
-
-
-@dataclass(frozen=True)
-class Lessons:
-    """Questions with their answers, ready for :meth:`Language.forward`.
-
-    Attributes:
-        starts: (B, P, W), what the questions of a row begin with alike, padded on the right.
-        lengths: (B,), how much of it is no padding.
-        rows: (S,), the row of each of the S questions.
-        asked: for each question the rest of its prompt, and its answer: (T, W).
-        labels: for each question the token at each place that the loss counts, :data:`IGNORED` elsewhere: (T,).
-    """
-
-    starts: Tensor
-    lengths: Tensor
-    rows: Tensor
-    asked: tuple[Tensor, ...]
-    labels: tuple[Tensor, ...]
 
 
 class Language(nn.Module):
@@ -434,6 +415,16 @@ class Language(nn.Module):
         embedded = self.embed_tokens([token for text in texts for token in text])
         return dict(zip(texts, embedded.split([len(text) for text in texts])))
 
+    def answer_logits(self, states: Tensor) -> Tensor:
+        """Float32 logits (..., V) of what follows states (..., W); minus infinity for what no answer may contain.
+
+        Raises:
+            UniuggError: CHECKPOINT_MISSING without a tokenizer.
+        """
+        if self._forbidden is None:
+            raise UniuggError(ErrorCode.CHECKPOINT_MISSING, "the language model has no tokenizer; call bind() first")
+        return self.qwen.lm_head(states).float().masked_fill(self._forbidden.to(states.device), -torch.inf)
+
     def generate(
         self,
         embeddings: Tensor,
@@ -459,14 +450,11 @@ class Language(nn.Module):
             yielded too, as the last one; without it the limit ended the answer. Each token's work is done when it is
             asked for, so leaving the loop stops at once.
         """
-        if self._forbidden is None:
-            raise UniuggError(ErrorCode.CHECKPOINT_MISSING, "the language model has no tokenizer; call bind() first")
-        forbidden = self._forbidden.to(embeddings.device)
         cache, step, said, drawn = None, embeddings[None], 0, False
         while said < max_new_tokens:
             output = self.qwen.model(inputs_embeds=step, past_key_values=cache, use_cache=True)
             cache = output.past_key_values
-            logits = self.qwen.lm_head(output.last_hidden_state[0, -1]).float().masked_fill(forbidden, -torch.inf)
+            logits = self.answer_logits(output.last_hidden_state[0, -1])
             logprobs = torch.log_softmax(logits, dim=-1)
             if drawn:  # the number is over
                 logits = self.numbers.silent(logits)
@@ -477,7 +465,7 @@ class Language(nn.Module):
                 token = int(logits.argmax())
             answer, drawn = [(token, float(logprobs[token]))], False
             if number_draws and temperature == 0.0 and token in self.numbers:
-                number = self.drawn_number(cache, logprobs, number_draws, max_new_tokens - said)
+                number = self.drawn_number(copy.deepcopy(cache), logprobs, number_draws, max_new_tokens - said)
                 answer, drawn = number or answer, bool(number)
             yield from answer
             if answer[-1][0] in self.stops:
@@ -486,14 +474,22 @@ class Language(nn.Module):
             step = self.embed_tokens([token for token, _ in answer])[None]
 
     def drawn_number(self, cache: Any, logprobs: Tensor, draws: int, limit: int) -> list[tuple[int, float]]:
-        """What :func:`median_number` says behind `cache`, which stays; as :meth:`generate` yields it."""
-        cache = copy.deepcopy(cache)
+        """The number of median value behind a sequence, token by token, see :func:`median_number`.
+
+        Args:
+            cache: of the sequence alone; used up.
+            logprobs: (V,) of what comes next.
+            draws: how many numbers are drawn.
+            limit: of the number's tokens.
+
+        Returns:
+            As :meth:`generate` yields them; nothing where no draw is a number.
+        """
 
         def after(parents_U: Tensor, token_U1: Tensor) -> Tensor:
             cache.batch_select_indices(parents_U)
             embedded = self.qwen.model.embed_tokens(token_U1)
             output = self.qwen.model(inputs_embeds=embedded, past_key_values=cache, use_cache=True)
-            logits = self.qwen.lm_head(output.last_hidden_state[:, -1]).float()
-            return torch.log_softmax(logits.masked_fill(self._forbidden.to(logits.device), -torch.inf), dim=-1)
+            return torch.log_softmax(self.answer_logits(output.last_hidden_state[:, -1]), dim=-1)
 
         return median_number(after, logprobs, self.numbers, draws=draws, limit=limit)
