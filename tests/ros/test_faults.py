@@ -52,8 +52,9 @@ def changed(message, **fields):
 # first, before any picture has come
 def test_nothing_received_yet(talker):
     assert code(talker) == ErrorCode.IMAGE_MISSING
-    assert talker.value("image", "state") == "waiting"
-    assert talker.health()["image"].level == b"\x01"
+    image = talker.health(new=True)["image"]  # one from before it was active would miss no picture yet
+    assert image.level == b"\x01"
+    assert image.message == "waiting"
     talker.connected()
     talker.say(talker.image, good_image(), "image")
     assert code(talker) == ErrorCode.CAMERA_INFO_MISSING
