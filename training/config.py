@@ -160,7 +160,7 @@ class EncoderStageConfig:
     class_cells: int = 1  # of how many cells along its side a token says that; a divisor of the patch
     state_class_weight: float = 0.0  # the same by the decoder's states of pictures decoded alone
     thing_weight: float = 0.0  # what every token of a picture decoded alone says of the thing it shows most of: how far
-    # away it is, its box, and where it ends in the picture; on data with maps of things and a scene graph
+    # away it is, and its box; on data with maps of things and a scene graph
     rgb_weight: float = 1.0  # colour loss; the published command had it off, stage 2 needs it on
     rgb_l1: float = 1.0
     rgb_ssim: float = 0.5

@@ -77,26 +77,6 @@ def test_a_token_knows_the_thing_it_shows() -> None:
     assert things.middle[0, 0] == pytest.approx(2.5, abs=1e-3)
     np.testing.assert_allclose(things.box[0, 0], (0.1, -0.2, 3.0, 1.0, 2.0, 0.5, *REACH), rtol=1e-6)
     assert things.area[0, 0] == pytest.approx(1.0)
-    assert things.ends[0, 0].tolist() == [0.5] * 4
-
-
-def test_things_end_where_their_last_pixels_do(rooms: PairBatch) -> None:
-    things = token_things(rooms, PATCH)
-    ids = rooms.instances.flatten(0, 1)
-    checked = 0
-    for picture, token in things.counts.nonzero().tolist():
-        row, column = divmod(token, 64 // PATCH)
-        part = ids[picture, row * PATCH : (row + 1) * PATCH, column * PATCH : (column + 1) * PATCH]
-        ends = []
-        for item in part.unique().tolist():
-            rows, columns = (ids[picture] == item).nonzero(as_tuple=True)
-            near, far = torch.stack([columns, rows]).aminmax(dim=1)
-            middle = torch.tensor([column + 0.5, row + 0.5])
-            ends.append(torch.cat([middle - near / PATCH, (far + 1) / PATCH - middle]))
-        # every other pixel of every other row is looked at
-        assert min(float((things.ends[picture, token] - one).abs().max()) for one in ends) <= 1 / PATCH + 1e-6
-        checked += 1
-    assert checked > 10
 
 
 def test_near_sides_in_rooms_are_what_questions_ask_for(rooms: PairBatch) -> None:
@@ -118,16 +98,13 @@ def test_the_truth_costs_nothing_and_errors_what_they_are(rooms: PairBatch) -> N
     things = token_things(rooms, PATCH)
     center = things.box[..., :3] / things.middle.clamp(min=1e-2)[..., None]
     told = [things.near.clamp(min=1e-2).log()[..., None], things.middle.clamp(min=1e-2).log()[..., None], center]
-    told += [things.box[..., 3:].clamp(min=1e-2).log(), things.area.log()[..., None]]
-    said = torch.cat([*told, things.ends.nan_to_num(neginf=0.0).asinh()], dim=-1)
+    said = torch.cat([*told, things.box[..., 3:].clamp(min=1e-2).log(), things.area.log()[..., None]], dim=-1)
     assert said.shape[-1] == SAID
     assert float(thing_loss(said, things)["things"]) < 2e-3
     said[..., 0] += 0.3
     assert float(thing_loss(said, things)["things_near"]) == pytest.approx(0.3, abs=1e-4)
     said[..., 3] += 0.4
     assert float(thing_loss(said, things)["things_center"]) == pytest.approx(0.4, abs=1e-3)
-    said[..., -1] += 0.2
-    assert float(thing_loss(said, things)["things_ends"]) == pytest.approx(0.05, abs=1e-4)
 
 
 def test_what_shows_no_thing_has_no_gradient() -> None:

@@ -19,14 +19,13 @@ from ..data.world.classes import CLASSES, STRUCTURE
 
 __all__ = ["NEAREST", "SAID", "VISIBLE", "TokenThings", "thing_loss", "token_things"]
 
-SAID = 2 + BOX + 1 + 4  # logarithms of near side and middle's distance; the box's middle by that distance; logarithms
-# of its sides, of how far it reaches, and of the tokens that it fills; where it ends in the picture
+SAID = 2 + BOX + 1  # logarithms of near side and middle's distance; the box's middle by that distance; logarithms of
+# its sides, of how far it reaches, and of the tokens that it fills
 _PART = 0.15  # share of a token that a thing has at least
 VISIBLE = 0.002  # share of a picture from which on a thing is learnt from it
 NEAREST = 0.02  # share of a thing's pixels that its near side leaves out as noise, as questions do
 _EVERY = 2  # of how many pixels a row, and rows, one is looked at
 _SIZES = 0.3  # weight of the sides of boxes, and of how many tokens things fill, beside where they are
-_ENDS = 0.3  # ... and of where they end in the picture
 _NO_THING = tuple(number for number, name in enumerate(CLASSES) if name in STRUCTURE)
 
 
@@ -39,8 +38,6 @@ class TokenThings:
         near, middle: (P, N) metres from the camera to its nearest visible point, and to the middle of what is visible.
         box: (P, N, BOX), as :class:`PairBatch` has it.
         area: (P, N), how many tokens what is visible of it would fill.
-        ends: (P, N, 4), how far what is visible of it goes to the left, up, to the right and down from the token's
-            middle in the picture, in tokens; what stands on a floor is as far away as the floor at its lower end.
     """
 
     counts: Tensor
@@ -48,7 +45,6 @@ class TokenThings:
     middle: Tensor
     box: Tensor
     area: Tensor
-    ends: Tensor
 
 
 def token_things(truth: PairBatch, patch: int) -> TokenThings:
@@ -92,48 +88,26 @@ def token_things(truth: PairBatch, patch: int) -> TokenThings:
     counts_PN = share_PN * area_PN.rsqrt()
     counts_PN = torch.where((share_PN >= _PART) & known_PX.gather(1, id_PN), counts_PN, 0.0)
     box_PNB = boxes_PXB.gather(1, id_PN[..., None].expand(-1, -1, boxes_PXB.shape[-1]))
-    ends_PN4 = _ends(ids_PHW, id_PN, numbers, side)
-    return TokenThings(counts_PN, near_PX.gather(1, id_PN), middle_PX.gather(1, id_PN), box_PNB, area_PN, ends_PN4)
-
-
-def _ends(ids_PHW: Tensor, id_PN: Tensor, numbers: int, side: int) -> Tensor:
-    """Where the things of tokens end, see :class:`TokenThings`."""
-    pictures, height, width = ids_PHW.shape
-    rows_HW, columns_HW = torch.meshgrid(
-        *(torch.arange(n, device=id_PN.device) for n in (height, width)), indexing="ij"
-    )
-    low_2HW = torch.stack([columns_HW, rows_HW]).float() / side
-    edges_4HW = torch.cat([-low_2HW, low_2HW + 1 / side])  # each is larger the farther out
-    index_4PY = ids_PHW.flatten(1).expand(4, -1, -1)
-    edges_4PX = edges_4HW.new_full((4, pictures, numbers), -torch.inf).scatter_reduce(
-        2, index_4PY, edges_4HW.flatten(1)[:, None].expand_as(index_4PY), "amax"
-    )
-    middles_2N = low_2HW[:, ::side, ::side].flatten(1) + 0.5
-    edges_4PN = edges_4PX.gather(2, id_PN.expand(4, -1, -1))
-    return (edges_4PN + torch.cat([middles_2N, -middles_2N])[:, None]).permute(1, 2, 0)
+    return TokenThings(counts_PN, near_PX.gather(1, id_PN), middle_PX.gather(1, id_PN), box_PNB, area_PN)
 
 
 def thing_loss(said_PNS: Tensor, things: TokenThings) -> dict[str, Tensor]:
     """L1 of logarithms of near sides, middles' distances, boxes and areas, misses of boxes' middles by the distance.
-
-    Where things end in the picture, L1 is of the inverse hyperbolic sine: for far ends much like a logarithm.
 
     Args:
         said_PNS: (P, N, SAID).
         things: the truth.
 
     Returns:
-        ``things``, the weighted sum, and ``things_near``, ``things_center``, ``things_ends``; 0 where no token shows a
-        thing.
+        ``things``, the weighted sum, and ``things_near``, ``things_center``; 0 where no token shows a thing.
     """
     counts_PN = things.counts
-    count = counts_PN.sum().clamp(min=1e-6)
+    total = counts_PN.sum().clamp(min=1e-6)
 
     def mean(misses_PN: Tensor) -> Tensor:
-        return (torch.where(counts_PN > 0, misses_PN, 0.0) * counts_PN).sum() / count
+        return (torch.where(counts_PN > 0, misses_PN, 0.0) * counts_PN).sum() / total
 
-    parts = said_PNS.float().split([1, 1, 3, BOX - 3, 1, 4], dim=-1)
-    near_PN, middle_PN, center_PN3, lengths_PNL, area_PN, ends_PN4 = parts
+    near_PN, middle_PN, center_PN3, lengths_PNL, area_PN = said_PNS.float().split([1, 1, 3, BOX - 3, 1], dim=-1)
     away_PN1 = things.middle.clamp(min=1e-2)[..., None]
     near = mean((near_PN[..., 0] - things.near.clamp(min=1e-2).log()).abs())
     middle = mean((middle_PN - away_PN1.log()).abs()[..., 0])
@@ -141,6 +115,4 @@ def thing_loss(said_PNS: Tensor, things: TokenThings) -> dict[str, Tensor]:
     center = mean((miss_PN + 1e-6).sqrt())
     lengths = mean((lengths_PNL - things.box[..., 3:].clamp(min=1e-2).log()).abs().mean(-1))
     area = mean((area_PN[..., 0] - things.area.log()).abs())
-    ends = mean((ends_PN4 - torch.where(counts_PN[..., None] > 0, things.ends, 0.0).asinh()).abs().mean(-1))
-    total = near + middle + center + _SIZES * (lengths + area) + _ENDS * ends
-    return {"things": total, "things_near": near, "things_center": center, "things_ends": ends}
+    return {"things": near + middle + center + _SIZES * (lengths + area), "things_near": near, "things_center": center}
