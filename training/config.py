@@ -205,6 +205,10 @@ class UnifiedStageConfig:
     # language.grounded), "align" (visual projector on answers), "joint", or "final" (few generation batches)
     generation_share: float = 0.5  # share of micro-batches that generate; the rest answer questions
     drill_share: float = 0.0  # share of micro-batches that are exercises without pictures, taken off both
+    retold_share: float = (
+        0.0  # share of questions about pictures that are taught what follows from what the model itself
+    )
+    # itself perceives, where that can be told, and not what is true; for models with language.situated
     generation_weight: float = 1.0  # lambda
     answer_weight: float = 1.0
     naming_weight: float = 0.0  # cross-entropy of the class that a picture token is likest to, by its words, on data
@@ -243,7 +247,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         run = self.run
-        for name in ("seen_share", "drill_share", "pure_noise"):
+        for name in ("seen_share", "drill_share", "retold_share", "pure_noise"):
             share = getattr(self.unified, name)
             _require(0 <= share <= 1, f"unified.{name}", share, "a share, 0 to 1")
         decoded = self.encoder.geometry_share

@@ -405,6 +405,31 @@ class TestOtherStages:
         _, outcome = train(config, tmp_path)
         assert {"answers", "drill", "drill_right", "error_second"} <= set(outcome.metrics)
 
+    def test_some_questions_are_taught_what_follows_from_what_is_perceived(
+        self, runs: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        stage = build_stage(
+            micro("unified", start=runs / "vae", unified={"generation_share": 0.0, "retold_share": 0.5})
+        )
+        batch = {**stage.source("train").batch("question", range(8)), "kind": "question"}
+        monkeypatch.setattr("training.stages.unified.retell", lambda shown, talk, place, question: "7.7 m")
+        taught, collate = [], stage.model.language.collate
+
+        def listening(prompts, *more):
+            taught.append([stage.tokenizer.decode(prompt.answer[:-1]) for row in prompts for prompt in row])
+            return collate(prompts, *more)
+
+        monkeypatch.setattr(stage.model.language, "collate", listening)
+        stage.eval()(batch, step_generator(0, 0))
+        true = [question.spoken for together in batch["questions"] for question in together]
+        assert taught.pop() == true, "validation is by what is true"
+        stage.train()
+        for step in range(6):
+            stage(batch, step_generator(0, step))
+        retold = [said != right for together in taught for said, right in zip(together, true)]
+        assert 0.25 < sum(retold) / len(retold) < 0.75
+        assert all(said in (right, "7.7 m") for together in taught for said, right in zip(together, true))
+
     def test_learns_four_answers_by_heart(self, runs: Path) -> None:
         """The joint stage learns four questions by heart."""
         config = micro("unified", start=runs / "vae", unified={"generation_share": 0.0})

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,7 @@ from ..exercising import exercise
 from ..losses.semantics import class_shares
 from ..mentions import Name, looked_for, named, where_things_are
 from ..pictures import pair_sheet
+from ..retelling import retell
 from ..showing import look
 from ..sources import open_source
 from ..stream import Batch, Source
@@ -261,7 +263,8 @@ class UnifiedStage(Stage):
         prompts = [[self._prompt(question) for question in together] for together in questions]
         images = [[tokens[number] for number in own] for own in numbers]
         shown = model.show(seen, numbers, prompts, commanded)
-        loss, right = language(language.collate(shown.prompts, images, queries, shown.parts))
+        taught = self._retold(shown, questions, generator) if self.training else shown.prompts
+        loss, right = language(language.collate(taught, images, queries, shown.parts))
         parts = {"answers": loss, "answers_right": right, **self._found(shown, truth, talks, questions, prompts)}
         classes_PHW = _classes(truth, talks)
         if self.own.naming_weight and classes_PHW is not None:
@@ -358,6 +361,23 @@ class UnifiedStage(Stage):
         """(L, W), the mean word of each class."""
         spelled = [self.tokenizer.encode(spoken_name(name).removeprefix("the")) for name in CLASSES]
         return torch.stack([self.model.language.embed_tokens(word).mean(0) for word in spelled]).float()
+
+    def _retold(
+        self, shown: Shown, questions: Sequence[Sequence[Question]], generator: torch.Generator
+    ) -> Sequence[Sequence[Prompt]]:
+        """The prompts, some of them with the answer that follows from what is perceived."""
+        share = self.own.retold_share
+        if not share:
+            return shown.prompts
+        taught = [list(together) for together in shown.prompts]
+        for talk, together in enumerate(questions):
+            for place, question in enumerate(together):
+                chosen = float(torch.rand((), generator=generator)) < share
+                said = retell(shown, talk, place, question) if chosen else None
+                if said is not None:
+                    answer = (*self.tokenizer.encode(said), self.tokenizer.im_end)
+                    taught[talk][place] = replace(taught[talk][place], answer=answer)
+        return taught
 
     def _prompt(self, question: Question) -> Prompt:
         return question_prompt(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Parts",
     "Shown",
+    "Situated",
     "Spots",
     "Things",
     "Whereabouts",
@@ -73,12 +74,34 @@ class Shown:
         parts: for each of them what fills which slot, see :meth:`Language.assemble`.
         found: where words looked; None: they do not look.
         things: what names found, by the boxes' head; None: it has none, or nothing was found.
+        situated: what was told of all places; None: there are none, or nothing is told.
+        cameras: first_from_camera (P, 4, 4) of each talk's pictures; None: they are not told.
     """
 
     prompts: Sequence[Sequence[Prompt]]
     parts: Parts
     found: Found | None = None
     things: Things | None = None
+    situated: Situated | None = None
+    cameras: Sequence[Tensor] | None = None
+
+
+@dataclass(frozen=True)
+class Situated:
+    """What was told of M places.
+
+    Attributes:
+        whose: of which talk, prompt and slot in the first picture each is.
+        placed: where they are.
+        itself, other: where their own cameras have them, and the others.
+        apart: (M, P), metres to what their questions name first.
+    """
+
+    whose: Sequence[Whose]
+    placed: Placed
+    itself: Elsewhere
+    other: Elsewhere
+    apart: Tensor
 
 
 @dataclass(frozen=True)
@@ -154,7 +177,9 @@ def show(
             return _look(seen, pictures, whose, placed, other_MP, cameras_B44, poses)
 
         tell_cameras(model.language, prompts, pose_of, parts)
-        situate(model.language, prompts, list(map(len, pictures)), parts, spots, look, partial(_gaps, model.language))
+        apart = partial(_gaps, model.language)
+        told_of = situate(model.language, prompts, list(map(len, pictures)), parts, spots, look, apart)
+        return Shown(prompts, parts, found, things, told_of, [cameras_B44[list(own)] for own in pictures])
     return Shown(prompts, parts, found, things)
 
 
@@ -302,7 +327,7 @@ def situate(
     spots: Spots,
     look: Callable[[Sequence[Whose], Placed, Tensor], tuple[Elsewhere, Elsewhere]],
     apart: Callable[[Sequence[Whose], Placed], Tensor],
-) -> None:
+) -> Situated | None:
     """Adds to what is shown of every place how it lies to others and to other cameras.
 
     Args:
@@ -314,6 +339,9 @@ def situate(
         look: where their own cameras and others have M places: told of which talk, prompt and slot they are, where they
             are and with which other picture (M, P) each is compared.
         apart: how many metres (M, P) there are to the places that are named first, told the same.
+
+    Returns:
+        what was told; None: no question names a place.
     """
     whose: list[Whose] = []
     leading: list[tuple[int, int]] = []
@@ -325,7 +353,7 @@ def situate(
             whose += [(talk, place, slot) for slot in leaders]
             leading += [(numbers[first], numbers[second]) for first, second in leaders.values()]
     if not whose:
-        return
+        return None
     device, most = language.device, max(counts)
     nowhere = Whereabouts(*(torch.zeros(size, device=device) for size in ((), 3, 3, (), 3, SOLID)))
     slots = [[replace(slot, index=k) for k in range(most)] for *_, slot in whose]
@@ -336,11 +364,12 @@ def situate(
     )
     counts_M = torch.tensor([counts[talk] for talk, *_ in whose], device=device)
     other_MP = torch.tensor([_filled(other_picture(counts[talk]), most) for talk, *_ in whose], device=device)
-    elsewheres = look(whose, placed, other_MP)
-    rows_MPW = language.situation(placed, other_MP, counts_M > 1, *elsewheres, apart(whose, placed))
-    for (talk, place, _), row, told in zip(whose, slots, rows_MPW):
+    told = Situated(whose, placed, *look(whose, placed, other_MP), apart(whose, placed))
+    rows_MPW = language.situation(placed, other_MP, counts_M > 1, told.itself, told.other, told.apart)
+    for (talk, place, _), row, added in zip(whose, slots, rows_MPW):
         part = parts[talk][place]
-        part.update({slot: part[slot] + more for slot, more in zip(row, told) if slot in part})
+        part.update({slot: part[slot] + more for slot, more in zip(row, added) if slot in part})
+    return told
 
 
 def _look(

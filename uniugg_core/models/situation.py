@@ -30,6 +30,7 @@ __all__ = [
     "Placed",
     "Situation",
     "elsewhere",
+    "fates",
     "from_first",
     "from_first_facing_second",
     "other_picture",
@@ -131,7 +132,7 @@ class Situation(nn.Module):
         far = points, weight * several[:, None]
         lies = {"beside": from_first(placed), "across": far, "facing": from_first_facing_second(placed)}
         told = [self._spot(name, there, placed.near) for name, there in (("itself", itself), ("other", other))]
-        told.append(self.write["fate"](_fate_written(other), other.there))
+        told.append(self.write["fate"](fates(other), other.there))
         told.append(self.write["both"](_both_written(itself, other, placed.near), other.there * several[:, None]))
         told += [self._place(name, points, weight) for name, (points, weight) in lies.items()]
         told.append(self.write["apart"](digits.length(apart), sure_of_both(placed)))
@@ -334,8 +335,8 @@ def _whole_written(solid_MPX: Tensor) -> Tensor:
     return torch.cat([many_of(solid_MPX.float()), *lengths], dim=-1)
 
 
-def _fate_written(there: Elsewhere) -> Tensor:
-    """(M, P, _FATES): which of them it is."""
+def fates(there: Elsewhere) -> Tensor:
+    """(M, P, 3): 1 for what becomes of a place there: it is seen, hidden, or out of the picture."""
     inside = there.ahead & ((there.spot > 0) & (there.spot < 1)).all(-1)
     hidden = inside & (there.distance > _HIDDEN * there.surface)
     return torch.stack([inside & ~hidden, hidden, ~inside], dim=-1).to(there.distance)

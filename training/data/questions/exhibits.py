@@ -90,7 +90,7 @@ def _object_size(rng: Random) -> Question:
     (name,) = some_names(rng, 1)
     sides = tuple(math.exp(rng.uniform(math.log(0.1), math.log(3.0))) for _ in range(3))
     length = max(sides) if key == "object_size" else sides[2]
-    question = numeric("object_size", phrase(rng, key, a=name), 100 * length, "cm", 0, (0,))
+    question = numeric("object_size", phrase(rng, key, a=name), 100 * length, "cm", 0, (0,), asks=key)
     return exhibited(question, Exhibition((name,), ((draw_spot(rng, half),),), half, (STILL,), sides=(sides,)))
 
 
@@ -152,11 +152,12 @@ def _depth_order(rng: Random, names: list[str], spots: list[Spot], shot: Shot) -
     if not _far_enough(sorted(lengths)[-2:] if far else lengths, 0.15):
         return None
     correct = lengths.index(max(lengths) if far else min(lengths))
+    key = "depth_order" if count == 2 else "farthest" if far else "nearest"
     if count == 2:
-        text = phrase(rng, "depth_order", a=names[0], b=names[1], where=shot.place)
-        return choice("depth_order", text, asked, correct, shot.views, reason=because(asked, lengths))
-    text = phrase(rng, "farthest" if far else "nearest", where=shot.place)
-    return lettered("depth_order", text, asked, correct, shot.views, reason=because(LETTERS, lengths))
+        text = phrase(rng, key, a=names[0], b=names[1], where=shot.place)
+        return choice("depth_order", text, asked, correct, shot.views, asks=key, reason=because(asked, lengths))
+    text = phrase(rng, key, where=shot.place)
+    return lettered("depth_order", text, asked, correct, shot.views, asks=key, reason=because(LETTERS, lengths))
 
 
 def _relative_distance(rng: Random, names: list[str], spots: list[Spot], shot: Shot) -> Question | None:

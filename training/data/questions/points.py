@@ -140,23 +140,24 @@ def motion_asked(target_from_reference: np.ndarray, rng: Random) -> Question | N
     kind = rng.choice(("camera_shift", "camera_turn", "turn_side", "shift_side", "other_camera"))
     text = phrase(rng, kind)
     if kind == "camera_shift":
-        return metres("camera_motion", text, move.distance, views) if move.distance >= 0.2 else None
+        return metres("camera_motion", text, move.distance, views, asks=kind) if move.distance >= 0.2 else None
     if kind == "camera_turn":
         angle = math.degrees(math.acos(min(1.0, max(-1.0, float(target_from_reference[2, 2])))))
-        return numeric("camera_motion", text, angle, "deg", 0, views) if angle >= 8 else None
+        return numeric("camera_motion", text, angle, "deg", 0, views, asks=kind) if angle >= 8 else None
     if kind == "turn_side":
         if abs(move.yaw) < 8:
             return None
-        return choice("camera_motion", text, ("left", "right"), int(move.yaw > 0), views, reason=looked)
+        return choice("camera_motion", text, ("left", "right"), int(move.yaw > 0), views, asks=kind, reason=looked)
     if kind == "other_camera":
         if abs(move.right) < 0.2 or abs(move.right) <= 0.3 * abs(move.forward):
             return None
-        return choice("camera_motion", text, ("left", "right"), int(move.right > 0), views, reason=stood)
+        return choice("camera_motion", text, ("left", "right"), int(move.right > 0), views, asks=kind, reason=stood)
     ahead, aside = abs(move.forward), abs(move.right)
     if max(ahead, aside) < 0.2 or max(ahead, aside) < 1.5 * min(ahead, aside):
         return None
     correct = (0 if move.forward > 0 else 1) if ahead > aside else (2 if move.right < 0 else 3)
-    return choice("camera_motion", text, ("forward", "backward", "left", "right"), correct, views, reason=stood)
+    ways = ("forward", "backward", "left", "right")
+    return choice("camera_motion", text, ways, correct, views, asks=kind, reason=stood)
 
 
 def view_change(pair: ViewPair, views: tuple[int, ...], rng: Random) -> Question | None:

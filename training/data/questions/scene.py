@@ -16,11 +16,17 @@ from .sight import Sight, plural
 from .types import LETTERS, Question, because, choice, lettered, metres, numeric, places
 from .wording import phrase, where
 
-__all__ = ["MAKERS", "bearing", "roll_call"]
+__all__ = ["MAKERS", "bearing", "direction", "roll_call"]
 
 APART = 0.3  # metres by which distances must differ to be compared
 RATIO = 1.15  # ... and their ratio
 INVENTORY = 6  # things that are listed at most
+_BACK = math.radians(135.0)  # from there on something is at one's back
+_DIRECTIONS: dict[str, tuple[tuple[str, ...], tuple[float, ...]]] = {  # options, and the borders between them
+    "direction_side": (("left", "right"), (0.0, math.pi)),
+    "direction_back": (("left", "right", "back"), (0.0, _BACK)),
+    "direction_quadrant": (("front-left", "front-right", "back-left", "back-right"), (0.0, 0.5 * math.pi, math.pi)),
+}
 SURE = math.radians(15.0)  # directions this close to a border are not asked for
 
 
@@ -94,7 +100,7 @@ def object_size(sight: Sight, rng: Random) -> Question | None:
     if value < 0.15:
         return None
     text = phrase(rng, key, a=sight.spoken[item.id])
-    return numeric("object_size", text, 100 * value, "cm", 0, sight.views, objects=(item.id,))
+    return numeric("object_size", text, 100 * value, "cm", 0, sight.views, asks=key, objects=(item.id,))
 
 
 def room_size(sight: Sight, rng: Random) -> Question | None:
@@ -141,23 +147,28 @@ def direction_asked(
     if math.dist(a[:2], b[:2]) < 0.8 or away < 0.6:
         return None
     angle = bearing(a, b, c)
-    level = rng.choice(("direction_side", "direction_back", "direction_quadrant"))
-    if level == "direction_side":
-        options = ("left", "right")
-        borders, correct = (0.0, math.pi), 0 if angle > 0 else 1
-    elif level == "direction_back":
-        options = ("left", "right", "back")
-        borders = (0.0, math.radians(135.0))
-        correct = 2 if abs(angle) > math.radians(135.0) else 0 if angle > 0 else 1
-    else:
-        options = ("front-left", "front-right", "back-left", "back-right")
-        borders = (0.0, 0.5 * math.pi, math.pi)
-        correct = (2 if abs(angle) > 0.5 * math.pi else 0) + (0 if angle > 0 else 1)
+    level = rng.choice(tuple(_DIRECTIONS))
+    options, borders = _DIRECTIONS[level]
     if min(abs(abs(angle) - border) for border in borders) < SURE:
         return None
     reason = places(names[2:], [(-away * math.sin(angle), away * math.cos(angle))])
-    text = phrase(rng, level, **dict(zip("abc", names)))
-    return choice("relative_direction", text, options, correct, views, reason=reason)
+    text, correct = phrase(rng, level, **dict(zip("abc", names))), direction(level, angle)
+    return choice("relative_direction", text, options, correct, views, asks=level, reason=reason)
+
+
+def direction(level: str, angle: float) -> int:
+    """Which of a question's options a direction is.
+
+    Args:
+        level: the question, of `_DIRECTIONS`.
+        angle: to the left of straight ahead, radians in (-pi, pi].
+    """
+    side = 0 if angle > 0 else 1
+    if level == "direction_side":
+        return side
+    if level == "direction_back":
+        return 2 if abs(angle) > _BACK else side
+    return (2 if abs(angle) > 0.5 * math.pi else 0) + side
 
 
 def image_side(sight: Sight, rng: Random) -> Question | None:
@@ -186,6 +197,7 @@ def depth_order(sight: Sight, rng: Random) -> Question | None:
         return None
     distances = [sight.distance(item.id, view) for item in picked]
     far = len(picked) > 2 and rng.random() < 0.5
+    key = "depth_order" if len(picked) == 2 else "farthest" if far else "nearest"
     ranked = sorted(distances, reverse=far)
     first, second = sorted(ranked[:2])
     if second < RATIO * first or second - first < 0.15:
@@ -194,12 +206,11 @@ def depth_order(sight: Sight, rng: Random) -> Question | None:
     ids, place = tuple(item.id for item in picked), where(rng, sight.views, view)
     correct = distances.index(ranked[0])
     if len(picked) == 2:
-        text = phrase(rng, "depth_order", a=names[0], b=names[1], where=place)
+        text = phrase(rng, key, a=names[0], b=names[1], where=place)
         reason = because(names, distances)
-        return choice("depth_order", text, names, correct, sight.views, objects=ids, reason=reason)
-    text = phrase(rng, "farthest" if far else "nearest", where=place)
-    reason = because(LETTERS, distances)
-    return lettered("depth_order", text, names, correct, sight.views, objects=ids, reason=reason)
+        return choice("depth_order", text, names, correct, sight.views, asks=key, objects=ids, reason=reason)
+    text, reason = phrase(rng, key, where=place), because(LETTERS, distances)
+    return lettered("depth_order", text, names, correct, sight.views, asks=key, objects=ids, reason=reason)
 
 
 def on_top(sight: Sight, rng: Random) -> Question | None:

@@ -75,6 +75,7 @@ class Question:
     unit: str = ""  # "m", "cm", "deg", "m2" or "" (counts)
     options: tuple[str, ...] = ()  # choice: all options; lettered ones stand in the text as "A. ..."
     correct: int = -1  # choice: index into `options`
+    asks: str = ""  # which of its family's questions it is: a key of `wording.PHRASES`; "": there is one kind
     reason: str = ""  # what the answer follows from: "the chair 1.2 m, the table 3.0 m"
     objects: tuple[int, ...] = ()  # evidence: object ids of the scene graph
     points: tuple[tuple[int, int, int], ...] = ()  # evidence: (view, x, y) of marked points
