@@ -3,7 +3,9 @@
 Words that are taught the truth about pictures learn to guess what perception got wrong, and trust it no longer: of a
 length that it is told in digits (:mod:`uniugg_core.models.digits`) a small language model then says something near it.
 The truth is for perception to learn, from points, masks and boxes; words only have to pass on what they are told. So
-questions about pictures may be taught with the answer that follows from what was shown of the places that they name.
+questions about pictures may be taught with the answer that follows from what was shown of the places that they name:
+those whose answers geometry gives. How many there are of something, how large it is and what will be in view is told
+more roughly than words guess it.
 
 Shape letters: M places, P pictures of a talk.
 """
@@ -17,13 +19,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from uniugg_core.models.boxes import many_of, sides_of
 from uniugg_core.models.showing import Shown, Situated
 from uniugg_core.models.situation import fates, from_first_facing_second
 from uniugg_core.prompts import NameSlot, Piece, pictures_of
 
 from .data.questions.scene import direction
-from .data.questions.types import LETTERS, Question, because, length, places, verdicts
+from .data.questions.types import LETTERS, Question, because, length, places
 
 __all__ = ["RETOLD", "retell"]
 
@@ -55,10 +56,6 @@ class _Told:
         """Metres (M,) from the other camera to their near sides."""
         return self._best(self.situated.placed.near * self.situated.other.distance).tolist()
 
-    def across_then(self) -> list[float]:
-        """Where in the other camera's picture they are (M,), from 0, left, to 1."""
-        return self._best(self.situated.other.spot[..., 0]).tolist()
-
     def in_view_then(self) -> list[bool]:
         """Whether the other camera sees them (M,)."""
         return (self._best(fates(self.situated.other)[..., 0]) > 0).tolist()
@@ -70,10 +67,6 @@ class _Told:
     def facing(self) -> Tensor:
         """(M, 3), as somebody at the first one has them who faces the second one."""
         return self._best(from_first_facing_second(self.situated.placed)[0])
-
-    def solid(self) -> Tensor:
-        """(M, SOLID)."""
-        return self._best(self.situated.placed.solid)
 
     @property
     def picture(self) -> Tensor:
@@ -106,11 +99,6 @@ def retell(shown: Shown, talk: int, place: int, question: Question) -> str | Non
         return None  # a name found nothing, or a word that is none found something
     camera = next((shown.cameras[talk][slot.index] for slot in prompt.cameras), None)
     return teller(question, _Told(slots, [number[talk, place, slot] for slot in slots], situated, camera))
-
-
-def _first(options: Sequence[str], right: Sequence[bool]) -> str | None:
-    """The first option that is right; None: none is."""
-    return next((option for option, flag in zip(options, right) if flag), None)
 
 
 def _least(names: Sequence[str], lengths: Sequence[float]) -> str:
@@ -152,34 +140,11 @@ def _nearer_camera(question: Question, told: _Told) -> str:
     return f"{because(question.options, metres)}: {_least(question.options, metres)}"
 
 
-def _count(question: Question, told: _Told) -> str | None:
-    if len(question.views) > 1:  # a thing may be in both
-        return None
-    return str(int(many_of(told.solid()[0]).argmax()) + 1)
-
-
-def _size(question: Question, told: _Told) -> str:
-    sides = sides_of(told.solid()[0].float())
-    return f"{round(100 * float(sides[2] if question.asks == 'object_height' else sides.max()))} cm"
-
-
 def _direction(question: Question, told: _Told) -> str:
     right, _, ahead = told.facing()[2].tolist()
     start, end, _ = question.mentions[2]
     reason = places((question.text[start:end],), ((right, ahead),))
     return f"{reason}: {question.options[direction(question.asks, math.atan2(-right, ahead))]}"
-
-
-def _view_then(question: Question, told: _Told) -> str | None:
-    inside = told.in_view_then()
-    wanted = [flag == (question.asks == "commanded_visible") for flag in inside]
-    answer = _first(LETTERS, wanted)
-    return None if answer is None else f"{verdicts(inside)}: {answer}"
-
-
-def _side_then(question: Question, told: _Told) -> str:
-    x = min(0.99, max(0.0, told.across_then()[0]))
-    return f"at {round(100 * x)}: {question.options[min(2, int(3 * x))]}"
 
 
 def _visible(question: Question, told: _Told) -> str:
@@ -208,14 +173,10 @@ RETOLD: dict[str, Callable[[Question, _Told], str | None]] = {
     "camera_distance": _camera_distance,
     "commanded_distance": _then,
     "commanded_point": _then,
-    "commanded_side": _side_then,
-    "commanded_view": _view_then,
     "camera_motion": _motion,
-    "count": _count,
     "depth_order": _order,
     "nearer_camera": _nearer_camera,
     "object_distance": _apart,
-    "object_size": _size,
     "point_distance": _apart,
     "relative_direction": _direction,
     "relative_distance": _nearest,

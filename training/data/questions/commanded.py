@@ -31,7 +31,7 @@ def visible_then(sight: Sight, rng: Random) -> Question | None:
     names, ids = tuple(sight.spoken[item.id] for item in options), tuple(item.id for item in options)
     correct, evidence = options.index(answer), {"objects": ids, "target_from_reference": _pose(sight)}
     reason = verdicts(item in kept for item in options)
-    return lettered("commanded_view", text, names, correct, (0,), asks=key, reason=reason, **evidence)
+    return lettered("commanded_view", text, names, correct, (0,), reason=reason, **evidence)
 
 
 def side_then(sight: Sight, rng: Random) -> Question | None:

@@ -90,7 +90,7 @@ def _object_size(rng: Random) -> Question:
     (name,) = some_names(rng, 1)
     sides = tuple(math.exp(rng.uniform(math.log(0.1), math.log(3.0))) for _ in range(3))
     length = max(sides) if key == "object_size" else sides[2]
-    question = numeric("object_size", phrase(rng, key, a=name), 100 * length, "cm", 0, (0,), asks=key)
+    question = numeric("object_size", phrase(rng, key, a=name), 100 * length, "cm", 0, (0,))
     return exhibited(question, Exhibition((name,), ((draw_spot(rng, half),),), half, (STILL,), sides=(sides,)))
 
 

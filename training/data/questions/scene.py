@@ -100,7 +100,7 @@ def object_size(sight: Sight, rng: Random) -> Question | None:
     if value < 0.15:
         return None
     text = phrase(rng, key, a=sight.spoken[item.id])
-    return numeric("object_size", text, 100 * value, "cm", 0, sight.views, asks=key, objects=(item.id,))
+    return numeric("object_size", text, 100 * value, "cm", 0, sight.views, objects=(item.id,))
 
 
 def room_size(sight: Sight, rng: Random) -> Question | None:

@@ -55,8 +55,7 @@ def _then(rng: Random, half: float, pose: np.ndarray) -> Question | None:
         options = [rng.choice(right), *rng.sample(wrong, min(len(wrong), 3))]
         answer = options[0]
         rng.shuffle(options)
-        key, asked = f"commanded_{kind}", tuple(names[k] for k in options)
-        text, evidence["asks"] = phrase(rng, key, command=command), key
+        text, asked = phrase(rng, f"commanded_{kind}", command=command), tuple(names[k] for k in options)
         evidence["reason"] = verdicts(k in kept for k in options)
         question = lettered("commanded_view", text, asked, options.index(answer), (0,), **evidence)
     elif not kept:
