@@ -205,9 +205,7 @@ class UnifiedStageConfig:
     # language.grounded), "align" (visual projector on answers), "joint", or "final" (few generation batches)
     generation_share: float = 0.5  # share of micro-batches that generate; the rest answer questions
     drill_share: float = 0.0  # share of micro-batches that are exercises without pictures, taken off both
-    retold_share: float = (
-        0.0  # share of questions about pictures that are taught what follows from what the model itself
-    )
+    retold_share: float = 0.0  # share of questions about pictures that are taught what follows from what the model
     # itself perceives, where that can be told, and not what is true; for models with language.situated
     generation_weight: float = 1.0  # lambda
     answer_weight: float = 1.0

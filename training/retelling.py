@@ -21,7 +21,7 @@ from torch import Tensor
 
 from uniugg_core.models.showing import Shown, Situated
 from uniugg_core.models.situation import fates, from_first_facing_second
-from uniugg_core.prompts import NameSlot, Piece, pictures_of
+from uniugg_core.prompts import Piece, pictures_of, segments
 
 from .data.questions.scene import direction
 from .data.questions.types import LETTERS, Question, because, length, places
@@ -94,9 +94,9 @@ def retell(shown: Shown, talk: int, place: int, question: Question) -> str | Non
     prompt, situated = shown.prompts[talk][place], shown.situated
     slots = [] if situated is None else [whose[2] for whose in situated.whose if whose[:2] == (talk, place)]
     number = {} if situated is None else {whose: row for row, whose in enumerate(situated.whose)}
-    named = sum(isinstance(slot, NameSlot) for slot in slots)
-    if named != len(question.mentions):
-        return None  # a name found nothing, or a word that is none found something
+    marked = len(segments(question.text, True)) - 1
+    if len(slots) != len(question.mentions) + marked:
+        return None  # a name found nothing, a word that is none found something, or two places have the same numbers
     camera = next((shown.cameras[talk][slot.index] for slot in prompt.cameras), None)
     return teller(question, _Told(slots, [number[talk, place, slot] for slot in slots], situated, camera))
 

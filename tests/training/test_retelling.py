@@ -79,9 +79,13 @@ def test_nothing_is_told_of_what_has_no_other_answer(model, monkeypatch):
         assert text is None
 
 
-def test_nothing_is_told_where_a_name_found_nothing(model, monkeypatch):
-    def half_found(told):
-        return replace(told, whose=[whose for whose in told.whose if whose[2].number == 0])
+@pytest.mark.parametrize("family", ["object_distance", "point_distance"])
+def test_nothing_is_told_where_a_name_found_nothing_or_two_places_are_one(model, monkeypatch, family):
+    """The point at (40, 50) in frame 1 and that at (40, 50) in frame 2 are told of in the same slots."""
 
-    for _, text in perceived(model, BY_FAMILY["object_distance"][:4], monkeypatch, half_found):
+    def first_ones(told):
+        first = {whose[:2]: whose for whose in reversed(told.whose)}
+        return replace(told, whose=list(first.values()))
+
+    for _, text in perceived(model, BY_FAMILY[family][:4], monkeypatch, first_ones):
         assert text is None
